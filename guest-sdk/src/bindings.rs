@@ -1,0 +1,77 @@
+//! What `wit-bindgen` makes of the contract in the repository's `wit/` folder.
+//!
+//! Each of these worlds stands for one thing that a plugin may do. The linker unites the worlds that a
+//! plugin uses, so that one without hooks doesn't export `server-hooks`, and nobody has to spell out combinations.
+
+/// The contract's own world: a connection in, a stream handler out.
+pub mod stream {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "stream-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_stream_handler",
+    });
+}
+
+/// A server's hooks, for the plugins that export them.
+pub mod hooks {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: r#"
+            package wharf:guest;
+
+            world hooks-plugin {
+                export wharf:handler/server-hooks@0.1.0;
+            }
+        "#,
+        world: "wharf:guest/hooks-plugin",
+        with: { "wharf:handler/types@0.1.0": crate::bindings::stream::wharf::handler::types },
+        pub_export_macro: true,
+        export_macro_name: "export_server_hooks",
+    });
+}
+
+/// Standard output and error where Rust's `std` has none. Of WASI's interfaces only what is used is named:
+/// a component needs no more of an interface than it imports.
+#[cfg(target_os = "unknown")]
+pub mod stdio {
+    wit_bindgen::generate!({
+        inline: r#"
+            package wharf:guest;
+
+            world stdio-plugin {
+                import wasi:cli/stdout@0.2.0;
+                import wasi:cli/stderr@0.2.0;
+            }
+
+            package wasi:cli@0.2.0 {
+                interface stdout {
+                    use wasi:io/streams@0.2.0.{output-stream};
+                    get-stdout: func() -> output-stream;
+                }
+                interface stderr {
+                    use wasi:io/streams@0.2.0.{output-stream};
+                    get-stderr: func() -> output-stream;
+                }
+            }
+
+            package wasi:io@0.2.0 {
+                interface error {
+                    resource error;
+                }
+                interface streams {
+                    use error.{error};
+                    variant stream-error {
+                        last-operation-failed(error),
+                        closed,
+                    }
+                    resource output-stream {
+                        blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+                    }
+                }
+            }
+        "#,
+        world: "wharf:guest/stdio-plugin",
+        generate_all,
+    });
+}

@@ -1,0 +1,223 @@
+//! From the contract's exports to the author's traits. Called by the code that `export!` makes.
+
+use std::cell::RefCell;
+use std::io::Write;
+
+use crate::bindings::stream::wharf::handler::types;
+use crate::{Address, Connection, Error, Result, ServerHooks, StreamHandler, stdio};
+
+/// The handler of the request that this instance serves now.
+pub struct Session<H> {
+    handler: RefCell<Option<H>>,
+}
+
+impl<H: StreamHandler> Session<H> {
+    /// No request yet.
+    #[expect(clippy::new_without_default, reason = "only a const fn can initialise the static that export! makes")]
+    pub const fn new() -> Self {
+        Self { handler: RefCell::new(None) }
+    }
+
+    /// Makes this request's handler, and sets it up.
+    pub fn setup(&self) -> Result<(), String> {
+        // An instance may be reused: the last request's handler goes before this one's is made.
+        drop(self.handler.take());
+        call(|| {
+            let mut handler = H::default();
+            handler.setup(&mut Connection::current())?;
+            self.handler.replace(Some(handler));
+            Ok(())
+        })
+    }
+
+    /// Lets the handler serve the client.
+    pub fn handle(&self) -> Result<(), String> {
+        call(|| match &mut *self.handler.borrow_mut() {
+            Some(handler) => handler.handle(&mut Connection::current()),
+            None => Err("the host called handle without setup".into()),
+        })
+    }
+
+    /// Lets the handler finish, and drops it.
+    pub fn finish(&self) -> Result<(), String> {
+        call(|| match self.handler.take() {
+            Some(mut handler) => handler.finish(&mut Connection::current()),
+            None => Err("the host called finish without setup".into()),
+        })
+    }
+}
+
+/// See [`ServerHooks::verify_request`].
+pub fn verify_request<H: ServerHooks>(client: types::Address) -> bool {
+    call(|| H::verify_request(&Address::from_contract(client)))
+}
+
+/// See [`ServerHooks::handle_error`].
+pub fn handle_error<H: ServerHooks>(client: types::Address, error: String) {
+    call(|| H::handle_error(&Address::from_contract(client), &error));
+}
+
+/// See [`ServerHooks::service_actions`].
+pub fn service_actions<H: ServerHooks>() {
+    call(H::service_actions);
+}
+
+/// What surrounds every call into a plugin.
+fn call<T: Outcome>(author: impl FnOnce() -> T) -> T::Contract {
+    stdio::report_panics();
+    let outcome = author();
+    // No code runs when an instance ends, so a `print!` without a newline would be lost. There is
+    // nobody to tell if standard output is closed.
+    let _ = std::io::stdout().flush();
+    outcome.into_contract()
+}
+
+/// What the contract makes of what an author's function returns.
+trait Outcome {
+    type Contract;
+    fn into_contract(self) -> Self::Contract;
+}
+
+impl Outcome for Result {
+    type Contract = Result<(), String>;
+
+    fn into_contract(self) -> Self::Contract {
+        self.map_err(text)
+    }
+}
+
+impl Outcome for bool {
+    type Contract = bool;
+
+    fn into_contract(self) -> bool {
+        self
+    }
+}
+
+impl Outcome for () {
+    type Contract = ();
+
+    fn into_contract(self) {}
+}
+
+/// The error and its causes. Some errors repeat their cause in their own text; it is said once all the same.
+fn text(error: Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fmt;
+
+    use super::*;
+
+    thread_local! {
+        static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+        static FAIL: Cell<&'static str> = const { Cell::new("") };
+    }
+
+    #[derive(Default)]
+    struct Recorder {
+        calls: u32,
+    }
+
+    impl Recorder {
+        fn call(&mut self, phase: &str) -> Result {
+            self.calls += 1;
+            LOG.with_borrow_mut(|log| log.push(format!("{phase} {}", self.calls)));
+            if FAIL.get() == phase { Err(format!("{phase} failed"))? } else { Ok(()) }
+        }
+    }
+
+    impl StreamHandler for Recorder {
+        fn setup(&mut self, _: &mut Connection) -> Result {
+            self.call("setup")
+        }
+        fn handle(&mut self, _: &mut Connection) -> Result {
+            self.call("handle")
+        }
+        fn finish(&mut self, _: &mut Connection) -> Result {
+            self.call("finish")
+        }
+    }
+
+    impl Drop for Recorder {
+        fn drop(&mut self) {
+            LOG.with_borrow_mut(|log| log.push("drop".into()));
+        }
+    }
+
+    fn log() -> Vec<String> {
+        LOG.take()
+    }
+
+    #[test]
+    fn one_value_lives_over_the_three_calls_and_no_longer() {
+        let session = Session::<Recorder>::new();
+        for _ in 0..2 {
+            assert_eq!((session.setup(), session.handle(), session.finish()), (Ok(()), Ok(()), Ok(())));
+            assert_eq!(log(), ["setup 1", "handle 2", "finish 3", "drop"]);
+        }
+    }
+
+    #[test]
+    fn finish_follows_a_failed_handle() {
+        FAIL.set("handle");
+        let session = Session::<Recorder>::new();
+        session.setup().unwrap();
+        assert_eq!(session.handle(), Err("handle failed".into()));
+        assert_eq!(session.finish(), Ok(()));
+        assert_eq!(log(), ["setup 1", "handle 2", "finish 3", "drop"]);
+    }
+
+    #[test]
+    fn a_failed_setup_leaves_no_handler() {
+        FAIL.set("setup");
+        let session = Session::<Recorder>::new();
+        assert_eq!(session.setup(), Err("setup failed".into()));
+        assert_eq!(log(), ["setup 1", "drop"]);
+        assert!(session.handle().is_err() && session.finish().is_err());
+    }
+
+    #[test]
+    fn a_request_that_never_finished_leaves_nothing_to_the_next() {
+        let session = Session::<Recorder>::new();
+        session.setup().unwrap();
+        session.setup().unwrap();
+        assert_eq!(log(), ["setup 1", "drop", "setup 1"]);
+    }
+
+    #[derive(Debug)]
+    struct Outer(std::io::Error, bool);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if self.1 { write!(f, "outer: {}", self.0) } else { f.write_str("outer") }
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_says_its_causes_once() {
+        for repeats in [false, true] {
+            let error = Outer(std::io::Error::other("inner"), repeats);
+            assert_eq!(text(error.into()), "outer: inner");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How many sessions this machine allows at once.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Mappings of one pooled instance: two for its stack's slot, two for its memory while it lives.
+const MAPPINGS: u64 = 4;
+/// Mappings left to everything else in the process: code, plugins, heaps, threads.
+const OTHER_MAPPINGS: u64 = 5_000;
+/// Descriptors left to everything else: listeners, logs, plugin files while they are read.
+const OTHER_DESCRIPTORS: u64 = 128;
+/// More than this is of use to few, and its room takes time to make at start.
+const MOST: u64 = 10_000;
+
+/// What bounds the number of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Sessions at once.
+    pub sessions: u32,
+    /// What it was worked out from.
+    pub descriptors: u64,
+    pub mappings: u64,
+}
+
+impl Capacity {
+    /// Raises this process's limit of descriptors as far as it may, and works out the rest. `asked` is the operator's
+    /// own limit, which counts only as far as the machine allows it.
+    pub fn of_this_machine(asked: Option<u32>) -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            // Where it can't be raised, the limit stays what it is, and is counted with.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        }
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        // Linux's default, where it does not say.
+        let mappings = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(65_530);
+        Self { sessions: sessions(descriptors, mappings, asked), descriptors, mappings }
+    }
+}
+
+fn sessions(descriptors: u64, mappings: u64, asked: Option<u32>) -> u32 {
+    // A process short of descriptors still gives half of them to its clients.
+    let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
+    let by_mappings = mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS;
+    let wanted = asked.map_or(MOST, u64::from);
+    u32::try_from(wanted.min(by_descriptors).min(by_mappings).max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sessions;
+
+    #[test]
+    fn the_scarcest_thing_decides() {
+        assert_eq!(sessions(1 << 20, 65_530, None), 10_000);
+        assert_eq!(sessions(1024, 65_530, None), 896);
+        assert_eq!(sessions(64, 65_530, None), 32);
+        assert_eq!(sessions(1 << 20, 65_530, Some(100_000)), 15_132);
+        assert_eq!(sessions(1 << 20, 65_530, Some(7)), 7);
+        assert_eq!(sessions(0, 0, None), 1);
+    }
+}

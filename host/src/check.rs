@@ -1,0 +1,99 @@
+//! `wharf check`: what plugins are, ask for and would be given.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::cli::Check;
+use crate::config::{Access, HostConfig, ManifestFile, Origin, Size};
+use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, Source};
+use crate::serve;
+
+/// Prints what there is to know of each plugin.
+///
+/// # Errors
+/// A path that can't be read, or a machine that can't make a sandbox.
+pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
+    serve::log_to_stderr(command.common.log);
+    let loader = Arc::new(serve::loader(1, command.common.cache())?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
+    let mut out = io::stdout().lock();
+    let mut all_good = true;
+    for path in &command.paths {
+        let (found, defaults) = match look(path) {
+            Ok(seen) => seen,
+            Err(error) => {
+                writeln!(out, "{}: refused: {error:#}", path.display())?;
+                all_good = false;
+                continue;
+            }
+        };
+        for (name, found) in found {
+            match runtime.block_on(load(&loader, &name, &found, defaults.clone())) {
+                Ok(loaded) => describe(&mut out, &name, &loaded)?,
+                Err(refusal) => {
+                    writeln!(out, "{name}: refused: {refusal}")?;
+                    all_good = false;
+                }
+            }
+        }
+    }
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The plugins at `path`, and the settings under their manifests.
+fn look(path: &Path) -> anyhow::Result<(BTreeMap<String, Found>, ManifestFile)> {
+    if !path.is_dir() {
+        let found = Folder::new(Source::File(path.to_owned())).scan()?;
+        anyhow::ensure!(!found.is_empty(), "no such file");
+        return Ok((found, ManifestFile::default()));
+    }
+    let config = HostConfig::read(&HostConfig::beside(path))?.unwrap_or_default();
+    Ok((Folder::new(Source::Folder(path.to_owned())).scan()?, config.defaults))
+}
+
+async fn load(loader: &Arc<Loader>, name: &str, found: &Found, defaults: ManifestFile) -> Result<Loaded, Refusal> {
+    let files = found.read().map_err(|(_, reason)| Refusal::Plugin(reason))?;
+    let (path, text) = files.manifest;
+    let beside = ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path))?;
+    loader.load(name, files.plugin, beside, defaults).await
+}
+
+fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()> {
+    let Loaded { generation, settings, facts, .. } = loaded;
+    writeln!(out, "{name}: ok")?;
+    let mut line = |key: &str, value: &dyn Display| writeln!(out, "  {key:<12}{value}");
+    line("kind", &format_args!("{}, {}, {}", facts.kind, facts.contract, facts.form))?;
+    line("generation", &generation.id)?;
+    line("size", &Size(facts.size as u64))?;
+    match facts.compiled {
+        Some(took) => line("compiled", &format_args!("in {} ms", took.as_millis()))?,
+        None => line("compiled", &"before, and kept")?,
+    }
+    line("memory", &format_args!("{} to begin with, {} at most", Size(facts.memory), Size(settings.limits.memory)))?;
+    for address in &settings.listen {
+        line("listen", address)?;
+    }
+    for import in &facts.imports {
+        line("imports", import)?;
+    }
+    for grant in &settings.grants.dirs {
+        let access = match grant.access {
+            Access::ReadOnly => "read-only",
+            Access::ReadWrite => "read-write",
+        };
+        line("granted", &format_args!("{} as {}, {access}", grant.host.display(), grant.guest))?;
+    }
+    for variable in settings.grants.env.keys() {
+        line("granted", &format_args!("the variable {variable}"))?;
+    }
+    if settings.grants.dirs.is_empty() && settings.grants.env.is_empty() {
+        line("granted", &"nothing")?;
+    }
+    Ok(())
+}

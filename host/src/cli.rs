@@ -1,0 +1,195 @@
+//! The command line, from flags to what is to be done: once, here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin};
+use crate::plugin::{Folder, Source};
+use crate::serve::Host;
+use crate::supervisor::Plan;
+
+/// Serves sockets with handlers in WebAssembly: each connection in a sandbox of its own, handlers replaced while they
+/// serve.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve every plugin in a folder, and follow what changes there
+    Serve(Serve),
+    /// Serve one plugin, without a folder
+    Run(Run),
+    /// Tell what plugins are, ask for and would be given; exit 1 if one would be refused
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Folder of plugins: NAME.wasm or NAME.wat, with NAME.toml beside it
+    #[arg(default_value = "plugins")]
+    dir: PathBuf,
+    /// Host-wide settings [default: DIR/wharf.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The plugin; NAME.toml beside it is its manifest
+    file: PathBuf,
+    /// Where to listen, instead of where the manifest says: tcp://127.0.0.1:9999, tcp://[::]:0
+    #[arg(long, value_name = "URL", num_args = 1.., value_parser = address)]
+    listen: Vec<Address>,
+    /// Host-wide settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Plugins, or folders of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// How much to log to stderr: error, warn, info, debug, trace or off
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "WHARF_LOG")]
+    pub log: LevelFilter,
+    /// Folder for compiled code [default: $XDG_CACHE_HOME/wharf, else ~/.cache/wharf]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache_dir: Option<PathBuf>,
+    /// Keep no compiled code between runs
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl Common {
+    /// Where compiled code is kept; none if it is not.
+    pub fn cache(&self) -> Option<PathBuf> {
+        if self.no_cache {
+            return None;
+        }
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        self.cache_dir.clone().or_else(|| {
+            let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+            Some(caches.join("wharf"))
+        })
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    text.parse()
+}
+
+impl Serve {
+    /// # Errors
+    /// A folder, a configuration or an operator's manifest that is wrong.
+    pub fn resolve(self) -> Result<Host, ConfigError> {
+        let waiting = !folder_is_there(&self.dir)?;
+        let (config_file, config) = match self.config {
+            Some(file) => {
+                let config = HostConfig::read(&file)?;
+                (file.clone(), config.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?)
+            }
+            None => {
+                let file = HostConfig::beside(&self.dir);
+                let config = HostConfig::read(&file)?;
+                (file, config.unwrap_or_default())
+            }
+        };
+        if !waiting {
+            check_manifests(&self.dir)?;
+        }
+        let plan = Plan {
+            source: Source::Folder(self.dir),
+            config_file: Some(config_file),
+            config,
+            listen: None,
+            strict: false,
+        };
+        Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
+    }
+}
+
+impl Run {
+    /// # Errors
+    /// No such file, or a configuration or manifest that is wrong.
+    pub fn resolve(self) -> Result<Host, ConfigError> {
+        if !self.file.is_file() {
+            return Err(ConfigError::new(self.file.display(), "no such file; `wharf serve DIR` serves a folder"));
+        }
+        let config = match &self.config {
+            Some(file) => HostConfig::read(file)?.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?,
+            None => HostConfig::default(),
+        };
+        check_manifest(&self.file.with_extension("toml"))?;
+        let plan = Plan {
+            source: Source::File(self.file),
+            config_file: self.config,
+            config,
+            listen: (!self.listen.is_empty()).then_some(self.listen),
+            strict: true,
+        };
+        Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
+    }
+}
+
+/// Whether the folder is there now. One that is not may come later, if there is a place for it to come to.
+fn folder_is_there(dir: &Path) -> Result<bool, ConfigError> {
+    let wrong = |what: String| Err(ConfigError::new(dir.display(), what));
+    match fs::metadata(dir) {
+        Ok(metadata) if metadata.is_dir() => fs::read_dir(dir)
+            .map(|_| true)
+            .map_err(|error| ConfigError::new(dir.display(), format!("the folder can't be read: {error}"))),
+        Ok(_) => wrong("not a folder; `wharf run FILE` serves one plugin".to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => wrong(error.to_string()),
+        Err(_) => {
+            let parent = match dir.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let Ok(siblings) = fs::read_dir(parent) else {
+                return wrong(format!("no such folder, nor {} to make it in", parent.display()));
+            };
+            let siblings: Vec<String> = siblings
+                .flatten()
+                .filter(|entry| entry.path().is_dir())
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .collect();
+            let siblings: Vec<&str> = siblings.iter().map(String::as_str).collect();
+            let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match config::nearest(name, &siblings) {
+                Some(near) => wrong(format!("no such folder; did you mean {}?", parent.join(near).display())),
+                None => Ok(false),
+            }
+        }
+    }
+}
+
+/// An operator's manifest that is wrong ends a start, as wrong configuration does everywhere; once the host serves, it
+/// costs no more than itself.
+fn check_manifests(dir: &Path) -> Result<(), ConfigError> {
+    let found = Folder::new(Source::Folder(dir.to_owned())).scan();
+    let found = found.map_err(|error| ConfigError::new(dir.display(), error))?;
+    found.values().try_for_each(|found| check_manifest(found.manifest()))
+}
+
+fn check_manifest(path: &Path) -> Result<(), ConfigError> {
+    let text = config::read(path)?.unwrap_or_default();
+    ManifestFile::parse(&text, Origin::Operator(path)).map(drop)
+}

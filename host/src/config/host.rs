@@ -1,0 +1,65 @@
+//! Host-wide settings: `wharf.toml`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::text::{self, ConfigError};
+use super::{ManifestFile, Span};
+
+/// `wharf.toml` as it was written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct HostFile {
+    max_connections: Option<u32>,
+    rescan: Option<Span>,
+    #[serde(default)]
+    defaults: ManifestFile,
+}
+
+/// Host-wide settings, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostConfig {
+    /// Sessions at once over all servers; none leaves it at what the machine allows. Read at start only.
+    pub max_connections: Option<u32>,
+    /// How often the folder is looked at when no event came.
+    pub rescan: Duration,
+    /// The manifest under all manifests.
+    pub defaults: ManifestFile,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self { max_connections: None, rescan: Duration::from_secs(30), defaults: ManifestFile::default() }
+    }
+}
+
+impl HostConfig {
+    /// Reads the file at `path`; none if there is no such file.
+    ///
+    /// # Errors
+    /// As [`ManifestFile::parse`], and `listen` or 0 connections, which no host can have.
+    pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
+        let Some(text) = text::read(path)? else { return Ok(None) };
+        let file: HostFile = text::parse(&text, &path.display().to_string())?;
+        let wrong = |key: &str, what: &str| Err(ConfigError::new(format_args!("{}: {key}", path.display()), what));
+        if file.max_connections == Some(0) {
+            return wrong("max-connections", "0 would serve nobody; write 1 or more");
+        }
+        if file.defaults.has_address() {
+            return wrong("defaults.listen", "an address belongs to one plugin; write it into that plugin's own file");
+        }
+        let built_in = Self::default();
+        Ok(Some(Self {
+            max_connections: file.max_connections,
+            rescan: file.rescan.map_or(built_in.rescan, |span| span.0),
+            defaults: file.defaults.based_in(path)?,
+        }))
+    }
+
+    /// The file that belongs to a plugin folder unless the operator names another.
+    pub fn beside(folder: &Path) -> PathBuf {
+        folder.join("wharf.toml")
+    }
+}

@@ -1,0 +1,23 @@
+//! What the operator wrote, from raw text to resolved settings: the one place where either is known.
+
+mod address;
+mod host;
+mod manifest;
+mod text;
+mod units;
+
+pub use address::Address;
+pub use host::HostConfig;
+pub use manifest::{Access, Concurrency, DirGrant, Grants, Limits, ManifestFile, Origin, Settings, Timeouts};
+pub use text::{ConfigError, read};
+pub use units::{Size, Span};
+
+/// The known word that `word` was probably meant to be; none where nothing is near.
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()) / 2)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,49 @@
+//! What scripts read: stdout, one event a line, its first word the event.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use crate::config::Address;
+
+/// Something that happened to a plugin or to the host.
+pub enum Event<'a> {
+    /// A server accepts, on this address with its real port.
+    Listening(&'a Address, &'a str),
+    /// New sessions are served by this generation.
+    Loaded(&'a str, &'a str),
+    /// What was found is refused, and this generation serves on.
+    Kept(&'a str, &'a str, &'a dyn Display),
+    /// What was found is refused, and there is nothing older.
+    Refused(&'a str, &'a dyn Display),
+    Unloaded(&'a str),
+    Closed(&'a Address, &'a str),
+    /// An address can't be had. It is tried again.
+    Failed(&'a Address, &'a str, &'a dyn Display),
+    /// The host stops, with this many sessions running.
+    Draining(usize),
+    Stopped,
+}
+
+impl Event<'_> {
+    /// Prints the event, at once.
+    pub fn emit(&self) {
+        let line = match self {
+            Self::Listening(address, plugin) => format!("listening {address} {plugin}"),
+            Self::Loaded(plugin, generation) => format!("loaded {plugin} {generation}"),
+            Self::Kept(plugin, generation, reason) => format!("kept {plugin} {generation}: {}", one_line(reason)),
+            Self::Refused(plugin, reason) => format!("refused {plugin}: {}", one_line(reason)),
+            Self::Unloaded(plugin) => format!("unloaded {plugin}"),
+            Self::Closed(address, plugin) => format!("closed {address} {plugin}"),
+            Self::Failed(address, plugin, reason) => format!("failed {address} {plugin}: {}", one_line(reason)),
+            Self::Draining(sessions) => format!("draining {sessions}"),
+            Self::Stopped => "stopped".to_owned(),
+        };
+        // A script that no longer reads must not stop the host.
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+}
+
+fn one_line(reason: &dyn Display) -> String {
+    reason.to_string().replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,17 @@
+//! wharf: Python's `socketserver` for WebAssembly. The library behind the binary; `ARCHITECTURE.md` shows the two ways
+//! through it.
+#![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
+
+pub mod capacity;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod endpoint;
+pub mod events;
+pub mod listen;
+pub mod plugin;
+pub mod ports;
+pub mod serve;
+pub mod server;
+pub mod session;
+pub mod supervisor;

@@ -1,0 +1,133 @@
+//! The accept loop: a client is there, a permit is there, accept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{Listener, Stream};
+
+/// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
+/// the kernel's backlog holds who comes: back-pressure, not errors.
+#[derive(Clone)]
+pub struct Caps {
+    pub host: Arc<Semaphore>,
+    pub server: Arc<Semaphore>,
+}
+
+/// The right to one session, given back when it is dropped.
+pub struct Permit {
+    _server: OwnedSemaphorePermit,
+    _host: OwnedSemaphorePermit,
+}
+
+impl Caps {
+    /// The server's first, so that a server at its own cap keeps nothing from the others while it waits.
+    async fn permit(&self) -> Permit {
+        const OPEN: &str = "the semaphores are never closed";
+        let server = self.server.clone().acquire_owned().await.expect(OPEN);
+        let host = self.host.clone().acquire_owned().await.expect(OPEN);
+        Permit { _server: server, _host: host }
+    }
+
+    fn try_permit(&self) -> Option<Permit> {
+        let server = self.server.clone().try_acquire_owned().ok()?;
+        let host = self.host.clone().try_acquire_owned().ok()?;
+        Some(Permit { _server: server, _host: host })
+    }
+}
+
+/// Accepts and hands over connections until `stop`; then once more what the kernel had accepted already, because those
+/// clients were told that they are connected.
+///
+/// `connected` must not wait: whatever is slow belongs into the session's own task.
+pub async fn accept_until(
+    listener: &Listener,
+    caps: &Caps,
+    stop: &CancellationToken,
+    mut connected: impl FnMut(Stream, Permit),
+) {
+    let mut trouble = Trouble::default();
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            permit = async { listener.ready().await.ok()?; Some(caps.permit().await) } => permit,
+        };
+        let Some(permit) = permit else { return }; // The runtime is going.
+        match listener.try_accept() {
+            Ok(Some(stream)) => {
+                trouble.passed();
+                connected(stream, permit);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                drop(permit);
+                let Some(pause) = trouble.after(&error, listener) else { continue };
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+    while let Some(permit) = caps.try_permit() {
+        match listener.try_accept() {
+            Ok(Some(stream)) => connected(stream, permit),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// What failed accepts in a row ask for. None of them ends a listener.
+#[derive(Default)]
+struct Trouble {
+    pause: Option<Duration>,
+}
+
+impl Trouble {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LAST: Duration = Duration::from_secs(1);
+
+    fn passed(&mut self) {
+        if self.pause.take().is_some() {
+            tracing::info!("accepting again");
+        }
+    }
+
+    /// How long to wait before the next accept; none for an error that was that one connection's own, which accept(2)
+    /// says to treat like "try again".
+    fn after(&mut self, error: &std::io::Error, listener: &Listener) -> Option<Duration> {
+        let address = listener.address();
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            None
+            | Some(
+                Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH,
+            ) => {
+                tracing::debug!(%address, %error, "a connection was gone before it was accepted");
+                None
+            }
+            Some(_) => {
+                // Out of descriptors or memory: once a streak is enough, the log has the same limits.
+                if self.pause.is_none() {
+                    tracing::error!(%address, %error, "can't accept; trying again until it works");
+                }
+                let pause = self.pause.map_or(Self::FIRST, |pause| (pause * 2).min(Self::LAST));
+                self.pause = Some(pause);
+                Some(pause)
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The `wharf` command.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use wharf::cli::{Arguments, Command};
+use wharf::{check, serve};
+
+/// Exit status for a wrong command line or configuration, as clap's own.
+const WRONG: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Serve(command) => command.resolve().map(serve::serve),
+        Command::Run(command) => command.resolve().map(serve::serve),
+        Command::Check(command) => Ok(check::check(&command)),
+    };
+    match outcome {
+        Ok(Ok(status)) => status,
+        // Whoever read our output has had enough, as `head` does.
+        Ok(Err(error)) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            ExitCode::FAILURE
+        }
+        Ok(Err(error)) => {
+            eprintln!("wharf: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(wrong) => {
+            eprintln!("wharf: {wrong}");
+            ExitCode::from(WRONG)
+        }
+    }
+}

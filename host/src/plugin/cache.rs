@@ -1,0 +1,117 @@
+//! Compiled code on disk, between runs.
+//!
+//! What is read back is run as native code, so an entry is believed only if nobody but its owner could have written
+//! it, and if it is whole: the folder and the file are the user's own and writable by no one else, and the entry
+//! carries the hash of what it holds. Whatever fails a check is ignored, and written anew.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+
+const MAGIC: &[u8; 16] = b"wharf code   v1\n";
+
+/// A folder of compiled components.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// Opens the folder, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// It can't be made, or is not a folder that its owner alone, the user of this process, may write to.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        owners_alone(&fs::metadata(folder)?).map_err(|reason| {
+            io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {reason}", folder.display()))
+        })?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The compiled code of `component` for `engine`, if it is here and can be trusted.
+    pub(super) fn read(&self, engine: &Engine, component: &[u8]) -> Option<Vec<u8>> {
+        let path = self.path(engine, component);
+        match trusted(&path) {
+            Ok(code) => Some(code),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(entry = %path.display(), %error, "cached code is not used, but compiled again");
+                None
+            }
+        }
+    }
+
+    /// Keeps `code` for the next run. A failure costs nothing but time then.
+    pub(super) fn write(&self, engine: &Engine, component: &[u8], code: &[u8]) {
+        let path = self.path(engine, component);
+        if let Err(error) = self.replace(&path, code) {
+            tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");
+        }
+    }
+
+    /// An entry's name tells what it was made from, by which compiler, and with which settings.
+    fn path(&self, engine: &Engine, component: &[u8]) -> PathBuf {
+        let mut settings = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        self.folder.join(format!("{}-{:016x}.code", hex(&Sha256::digest(component)), settings.finish()))
+    }
+
+    /// Written beside and renamed over, so that no reader ever sees half an entry.
+    fn replace(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        let temporary = path.with_extension(format!("{}.new", std::process::id()));
+        let written = (|| {
+            // Whatever stands at that name, a link for one, is not written through.
+            let _ = fs::remove_file(&temporary);
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(MAGIC)?;
+            file.write_all(&Sha256::digest(code))?;
+            file.write_all(code)?;
+            drop(file);
+            fs::rename(&temporary, path)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+fn trusted(path: &Path) -> io::Result<Vec<u8>> {
+    let distrust = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("a flag of open(2) is an int");
+    let mut file = File::options().read(true).custom_flags(no_follow).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(distrust("it is no file"));
+    }
+    owners_alone(&metadata).map_err(distrust)?;
+    let mut header = [0; MAGIC.len() + 32];
+    file.read_exact(&mut header).map_err(|_| distrust("it is damaged"))?;
+    let (magic, hash) = header.split_at(MAGIC.len());
+    let mut code = Vec::new();
+    file.read_to_end(&mut code)?;
+    if magic != MAGIC || hash != Sha256::digest(&code).as_slice() {
+        return Err(distrust("it is damaged"));
+    }
+    Ok(code)
+}
+
+fn owners_alone(metadata: &fs::Metadata) -> Result<(), &'static str> {
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        Err("it belongs to another user")
+    } else if metadata.permissions().mode() & 0o022 != 0 {
+        Err("others may write to it")
+    } else {
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,94 @@
+//! `wharf:handler` as the host speaks it. `wit/handler.wit` is the contract; a plugin that disagrees with what stands
+//! here is refused when it is loaded.
+
+use std::io;
+use std::net;
+
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::endpoint::Endpoint;
+
+/// The contract's package, and the version this host speaks. A plugin of any 0.1.x is taken: the rule for versions
+/// below 1 is that a new minor version may break what was.
+pub(super) const PACKAGE: &str = "wharf:handler";
+pub(super) const VERSION: &str = "0.1.0";
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(super) struct InetAddress {
+    ip: String,
+    port: u16,
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(super) enum Address {
+    #[component(name = "inet")]
+    Inet(InetAddress),
+    #[component(name = "unix")]
+    Unix(Option<String>),
+}
+
+impl From<&Endpoint> for Address {
+    fn from(endpoint: &Endpoint) -> Self {
+        match endpoint {
+            Endpoint::Inet(addr) => {
+                // A scope id is the host's own business, and no part of a textual address.
+                Self::Inet(InetAddress { ip: addr.ip().to_string(), port: addr.port() })
+            }
+            Endpoint::Unix(path) => Self::Unix(path.clone()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(super) enum ErrorCode {
+    #[component(name = "timed-out")]
+    TimedOut,
+    #[component(name = "connection-reset")]
+    ConnectionReset,
+    #[component(name = "broken-pipe")]
+    BrokenPipe,
+    #[component(name = "message-too-large")]
+    MessageTooLarge,
+    #[component(name = "not-permitted")]
+    NotPermitted,
+    #[component(name = "other")]
+    Other(String),
+}
+
+impl From<io::Error> for ErrorCode {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::ConnectionReset,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::BrokenPipe,
+            io::ErrorKind::PermissionDenied => Self::NotPermitted,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "guests make these; the host only takes them in")]
+pub(super) enum Direction {
+    #[component(name = "read")]
+    Read,
+    #[component(name = "write")]
+    Write,
+    #[component(name = "both")]
+    Both,
+}
+
+impl From<Direction> for net::Shutdown {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Read => Self::Read,
+            Direction::Write => Self::Write,
+            Direction::Both => Self::Both,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The CPU limit: ends a spinner, not a long session.
+//!
+//! Epochs end at a fixed beat. At the first one that a guest is caught running in, it gives way to the others on its
+//! thread, and the time it ran is added up, until it deals with its client again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+
+use super::fault::CpuLimitReached;
+use super::instance::State;
+
+/// How long an epoch lasts, which is how exactly the limit is kept.
+pub(super) const EPOCH: Duration = Duration::from_millis(10);
+
+/// What one instance has run since it last dealt with its client.
+pub(super) struct CpuMeter {
+    limit: Duration,
+    used: Duration,
+    /// When the guest went on after it last gave way, in nanoseconds since `start`. Shared with the future it waits in
+    /// meanwhile; made when an instance is first caught, which most never are.
+    resumed: Option<(Instant, Arc<AtomicU64>)>,
+}
+
+impl CpuMeter {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, used: Duration::ZERO, resumed: None }
+    }
+
+    /// The guest has dealt with its client: count from here.
+    pub(super) fn reset(&mut self) {
+        self.used = Duration::ZERO;
+    }
+
+    fn caught(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        // A stretch ends at the epoch after it began. One that seems longer had a wait in it, or the thread was not
+        // running; neither is the guest's doing.
+        let stretch = match &self.resumed {
+            Some((start, at)) => (start.elapsed() - Duration::from_nanos(at.load(Relaxed))).min(2 * EPOCH),
+            None => EPOCH,
+        };
+        self.used += stretch;
+        if self.used >= self.limit {
+            return Err(CpuLimitReached(self.limit).into());
+        }
+        let (start, at) = self.resumed.get_or_insert_with(|| (Instant::now(), Arc::default())).clone();
+        let give_way = async move {
+            tokio::task::yield_now().await;
+            at.store(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        };
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way)))
+    }
+}
+
+/// Puts a new store under its meter.
+pub(super) fn watch(store: &mut Store<State>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store: StoreContextMut<'_, State>| store.data_mut().cpu.caught());
+}

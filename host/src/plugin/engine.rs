@@ -1,0 +1,115 @@
+//! The engines: two profiles of one compiler, and the clock that CPU limits are counted by.
+
+use std::sync::OnceLock;
+use std::thread;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::cpu::EPOCH;
+use super::recognise::Demand;
+
+/// What one instance of the small profile may have. Rust, C, Zig and the like need a fraction of it.
+mod small {
+    pub(super) const MEMORIES: u32 = 1;
+    pub(super) const TABLES: u32 = 4;
+    pub(super) const TABLE_ELEMENTS: u64 = 4096;
+    pub(super) const CORE_INSTANCES: u32 = 8;
+    /// Initial memory beyond this is image rather than stack, and wants copy-on-write instead of zeroing.
+    pub(super) const INITIAL_MEMORY: u64 = 2 << 20;
+    /// What stays resident of a freed instance, and is zeroed by hand: cheaper than giving the pages back and
+    /// faulting them in again, as long as it is little.
+    pub(super) const KEEP_RESIDENT: usize = 128 << 10;
+}
+
+/// Which engine a component runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// Pooled instances, made in microseconds.
+    Small,
+    /// Allocated as they come: for components that need more than a place in the pool has.
+    Large,
+}
+
+/// The engines of one host. Made once, at start.
+pub struct Engines {
+    instances: u32,
+    small: Engine,
+    large: OnceLock<Engine>,
+}
+
+impl Engines {
+    /// Reserves room for `instances` of the small profile at once.
+    ///
+    /// # Errors
+    /// The machine can't give that much address space, or that many mappings.
+    pub fn new(instances: u32) -> wasmtime::Result<Self> {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(instances)
+            .total_core_instances(instances.saturating_mul(small::CORE_INSTANCES))
+            .total_memories(instances.saturating_mul(small::MEMORIES))
+            .total_tables(instances.saturating_mul(small::TABLES))
+            .total_stacks(instances)
+            .max_memories_per_component(small::MEMORIES)
+            .max_tables_per_component(small::TABLES)
+            .max_core_instances_per_component(small::CORE_INSTANCES)
+            .table_elements(small::TABLE_ELEMENTS as usize)
+            .linear_memory_keep_resident(small::KEEP_RESIDENT)
+            .table_keep_resident(small::KEEP_RESIDENT)
+            // Wasmtime issue 14357: pages left over for the next instance, under swap.
+            .pagemap_scan(wasmtime::Enabled::No);
+        let mut config = config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool)).memory_init_cow(false);
+        let small = Engine::new(&config)?;
+        beat(&small);
+        Ok(Self { instances, small, large: OnceLock::new() })
+    }
+
+    /// How many instances of the small profile there can be at once.
+    pub fn instances(&self) -> u32 {
+        self.instances
+    }
+
+    pub(super) fn profile_for(demand: &Demand) -> Profile {
+        let fits = demand.memories <= small::MEMORIES
+            && demand.tables <= small::TABLES
+            && demand.core_instances <= small::CORE_INSTANCES
+            && demand.table_elements <= small::TABLE_ELEMENTS
+            && demand.memory <= small::INITIAL_MEMORY;
+        if fits { Profile::Small } else { Profile::Large }
+    }
+
+    pub(super) fn engine(&self, profile: Profile) -> &Engine {
+        match profile {
+            Profile::Small => &self.small,
+            Profile::Large => self.large.get_or_init(|| {
+                let engine = Engine::new(&config()).expect("the same settings made the small engine");
+                beat(&engine);
+                engine
+            }),
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Handlers block, as socketserver's do: the machinery of async components would cost each session 11 µs.
+        .concurrency_support(false)
+        // Compiling must not take every core from those who serve.
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+/// Ends an epoch at each beat, for as long as the engine lives.
+fn beat(engine: &Engine) {
+    let engine = engine.weak();
+    let beat = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(EPOCH);
+        }
+    };
+    thread::Builder::new().name("epochs".to_owned()).spawn(beat).expect("a thread at start");
+}

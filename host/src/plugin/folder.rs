@@ -1,0 +1,236 @@
+//! What stands in the plugin folder, seen by its content.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+/// Where plugins come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Every `.wasm` and `.wat` in it.
+    Folder(PathBuf),
+    /// This file alone.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The folder that changes are to be expected in.
+    pub fn folder(&self) -> &Path {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::File(file) => match file.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            },
+        }
+    }
+}
+
+/// A plugin's files as a scan found them.
+#[derive(Clone, Debug)]
+pub struct Found {
+    plugin: PathBuf,
+    /// Beside the plugin; there need not be a file.
+    manifest: PathBuf,
+    pub fingerprint: Fingerprint,
+}
+
+/// The content of a plugin's files. Two that are equal are the same plugin with the same manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    plugin: Content,
+    manifest: Content,
+}
+
+/// A plugin's files, read.
+pub struct Files {
+    pub plugin: Vec<u8>,
+    /// The manifest's path, and its text where there is one.
+    pub manifest: (PathBuf, Option<String>),
+    pub fingerprint: Fingerprint,
+}
+
+impl Found {
+    /// Reads both files. What they hold now counts, should it be other than what the scan found.
+    ///
+    /// # Errors
+    /// A file can't be read, or a manifest is not UTF-8 text; with the fingerprint of that.
+    pub fn read(&self) -> Result<Files, (Fingerprint, String)> {
+        let plugin = fs::read(&self.plugin);
+        let manifest = fs::read(&self.manifest);
+        let fingerprint = Fingerprint { plugin: Content::of(&plugin), manifest: Content::of(&manifest) };
+        let at =
+            |path: &Path, error: &dyn std::fmt::Display| (fingerprint.clone(), format!("{}: {error}", path.display()));
+        let text = match manifest {
+            Ok(bytes) => Some(String::from_utf8(bytes).map_err(|_| at(&self.manifest, &"not UTF-8 text"))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(at(&self.manifest, &error)),
+        };
+        let plugin = plugin.map_err(|error| at(&self.plugin, &error))?;
+        Ok(Files { plugin, manifest: (self.manifest.clone(), text), fingerprint })
+    }
+
+    /// Where its manifest is, or would be.
+    pub fn manifest(&self) -> &Path {
+        &self.manifest
+    }
+
+    /// Whether a file of it changed so recently that its writer may not be done.
+    pub fn is_fresh(&self) -> bool {
+        [&self.plugin, &self.manifest]
+            .into_iter()
+            .filter_map(|path| fs::metadata(path).ok())
+            .any(|metadata| Stamp::of(&metadata).is_younger_than(Stamp::FRESH))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Absent,
+    Hash([u8; 32]),
+    /// The error is what is known of it; when it changes, so has the file.
+    Unreadable(String),
+}
+
+impl Content {
+    fn of(read: &io::Result<Vec<u8>>) -> Self {
+        match read {
+            Ok(bytes) => Self::Hash(Sha256::digest(bytes).into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Absent,
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// A source of plugins and what is known of its files, so that a file that did not change is not read again.
+pub struct Folder {
+    source: Source,
+    seen: HashMap<PathBuf, Seen>,
+}
+
+struct Seen {
+    stamp: Stamp,
+    content: Content,
+}
+
+/// What changes when a file does. Coarse clocks make it blind to a second change shortly after a first, so it is
+/// believed only once it is old.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    const OLD: Duration = Duration::from_secs(2);
+    /// How long after its last change a file may still be half-written.
+    const FRESH: Duration = Duration::from_secs(1);
+
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    fn is_younger_than(&self, age: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = SystemTime::UNIX_EPOCH
+            + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
+        // A time to come is a clock that was set back: not old, then.
+        changed.elapsed().map_or(true, |elapsed| elapsed < age)
+    }
+}
+
+impl Folder {
+    pub fn new(source: Source) -> Self {
+        Self { source, seen: HashMap::new() }
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Looks at every file that may be a plugin's, by name.
+    ///
+    /// # Errors
+    /// The folder itself can't be read; nothing is known then of what stands in it.
+    pub fn scan(&mut self) -> io::Result<BTreeMap<String, Found>> {
+        let files = match &self.source {
+            Source::Folder(folder) => plugin_files(folder)?,
+            Source::File(file) => {
+                let there = file.try_exists()?;
+                let name = stem(file).unwrap_or("plugin").to_owned();
+                there.then(|| (name, file.clone())).into_iter().collect()
+            }
+        };
+        let mut seen = HashMap::new();
+        let mut found = BTreeMap::new();
+        for (name, plugin) in files {
+            let manifest = plugin.with_extension("toml");
+            let fingerprint =
+                Fingerprint { plugin: self.look(&plugin, &mut seen), manifest: self.look(&manifest, &mut seen) };
+            if fingerprint.plugin != Content::Absent {
+                found.insert(name, Found { plugin, manifest, fingerprint });
+            }
+        }
+        self.seen = seen;
+        Ok(found)
+    }
+
+    /// The folders that hold the files which were found, links followed: where a change of them can be seen.
+    pub fn places(&self) -> impl Iterator<Item = PathBuf> {
+        self.seen.keys().filter_map(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()))
+    }
+
+    fn look(&mut self, path: &Path, seen: &mut HashMap<PathBuf, Seen>) -> Content {
+        let stamp = match fs::metadata(path) {
+            Ok(metadata) => Stamp::of(&metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Content::Absent,
+            Err(error) => return Content::Unreadable(error.to_string()),
+        };
+        let known = self.seen.remove(path).filter(|known| known.stamp == stamp && !stamp.is_younger_than(Stamp::OLD));
+        let content = known.map_or_else(|| Content::of(&fs::read(path)), |known| known.content);
+        seen.insert(path.to_owned(), Seen { stamp, content: content.clone() });
+        content
+    }
+}
+
+fn plugin_files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
+    let mut files = BTreeMap::<String, PathBuf>::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Names that begin with a dot are somebody's temporary files, or a ConfigMap's inner folders.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let extension = path.extension().and_then(OsStr::to_str);
+        if hidden || !matches!(extension, Some("wasm" | "wat")) || path.is_dir() {
+            continue;
+        }
+        let Some(name) = stem(&path).filter(|name| !name.contains(|c: char| c.is_whitespace() || c.is_control()))
+        else {
+            tracing::warn!(file = %path.display(), "not looked at: a plugin's name is UTF-8 text without white space");
+            continue;
+        };
+        // Of upper.wasm and upper.wat the compiled one is meant, whichever the folder lists first.
+        if extension == Some("wasm") || !files.contains_key(name) {
+            files.insert(name.to_owned(), path);
+        }
+    }
+    Ok(files)
+}
+
+fn stem(path: &Path) -> Option<&str> {
+    path.file_stem().and_then(OsStr::to_str)
+}

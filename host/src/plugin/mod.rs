@@ -1,0 +1,28 @@
+//! Plugins: from a file to something that serves requests. Nothing here knows of sockets.
+
+mod cache;
+mod connection;
+mod contract;
+mod cpu;
+mod engine;
+mod fault;
+mod folder;
+mod generation;
+mod guest;
+mod handler;
+mod instance;
+mod limits;
+mod load;
+mod output;
+mod recognise;
+mod watch;
+
+pub use cache::Cache;
+pub use connection::Connection;
+pub use engine::Engines;
+pub use fault::{Cause, Fault};
+pub use folder::{Files, Fingerprint, Folder, Found, Source};
+pub use generation::Generation;
+pub use guest::{Guest, Origin, Request, Running};
+pub use load::{Facts, Loaded, Loader, Refusal};
+pub use watch::Watch;

@@ -1,0 +1,86 @@
+//! `wharf serve` and `wharf run`: puts a host together, and runs it to its end.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::level_filters::LevelFilter;
+
+use crate::capacity::Capacity;
+use crate::plugin::{Cache, Engines, Loader};
+use crate::ports::Ports;
+use crate::server::{Commons, SPARE_INSTANCES};
+use crate::supervisor::{End, Plan, Supervisor};
+
+/// What the command line asked for.
+pub struct Host {
+    pub plan: Plan,
+    pub cache: Option<PathBuf>,
+    pub log: LevelFilter,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// The machine does not give what serving takes.
+pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
+    log_to_stderr(host.log);
+    let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
+    let loader = loader(capacity.sessions, host.cache)?;
+    tracing::info!(
+        max_connections = capacity.sessions,
+        descriptors = capacity.descriptors,
+        mappings = capacity.mappings,
+        "wharf {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    let commons = Commons {
+        cap: Arc::new(Semaphore::new(capacity.sessions as usize)),
+        spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+        sessions: TaskTracker::new(),
+        ports: Ports::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+    let end = runtime.block_on(async { Supervisor::new(host.plan, Arc::new(loader), commons).run().await });
+    // What is left has had its time; a file operation of a guest's must not hold the process.
+    runtime.shutdown_background();
+    Ok(match end.context("signals can't be listened for")? {
+        End::Stopped => ExitCode::SUCCESS,
+        End::Failed | End::AtOnce => ExitCode::FAILURE,
+    })
+}
+
+/// A loader with room for so many sessions.
+///
+/// # Errors
+/// The machine does not give the address space, or the mappings.
+pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    // As many plugins as there are cores are tried out at once.
+    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES).saturating_add(cores))
+        .map_err(anyhow::Error::from)
+        .with_context(|| format!("no room for {sessions} sandboxes; set max-connections lower in wharf.toml"))?;
+    let cache = cache.and_then(|folder| match Cache::open(&folder) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            tracing::warn!(%error, "compiled code is not kept between runs");
+            None
+        }
+    });
+    Loader::new(engines, cache).map_err(anyhow::Error::from).context("host fault: WASI can't be linked")
+}
+
+/// Logs go to stderr; stdout is for events.
+pub fn log_to_stderr(level: LevelFilter) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // A log that can't be written, to a closed pipe say, must not panic over that.
+        .log_internal_errors(false)
+        .init();
+}

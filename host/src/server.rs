@@ -1,0 +1,143 @@
+//! Servers: one listener each, its plugin and its settings.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Address, Concurrency, Settings};
+use crate::listen::{Caps, Listener, accept_until};
+use crate::plugin::Generation;
+use crate::ports::{Claim, Ports};
+use crate::session::{self, Terms};
+
+/// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
+pub const SPARE_INSTANCES: u32 = 16;
+
+/// What the whole host shares among its servers.
+#[derive(Clone)]
+pub struct Commons {
+    /// Sessions at once.
+    pub cap: Arc<Semaphore>,
+    /// Instances at once that are no session's own.
+    pub spare: Arc<Semaphore>,
+    /// The sessions that run.
+    pub sessions: TaskTracker,
+    pub ports: Ports,
+}
+
+/// What all servers of one plugin share: what new sessions begin with.
+pub struct Service {
+    terms: RwLock<Terms>,
+    commons: Commons,
+}
+
+impl Service {
+    pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
+        let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone() };
+        Self { terms: RwLock::new(terms), commons }
+    }
+
+    /// What the next session begins with.
+    pub fn terms(&self) -> Terms {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets new sessions begin with this generation and these settings.
+    pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        terms.generation = generation;
+        terms.settings = settings;
+    }
+}
+
+/// One listener and its accept loop.
+pub struct Server {
+    /// As the manifest has it: with port 0 where the kernel chooses.
+    asked: Address,
+    listener: Arc<Listener>,
+    _claim: Claim,
+    caps: Caps,
+    cap: u32,
+    stop: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds and begins to accept.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`]; an address that another server here has is said to be that server's.
+    pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
+        let Terms { plugin, settings, .. } = service.terms();
+        let commons = &service.commons;
+        let listener = Listener::bind(asked, settings.backlog).map_err(|error| commons.ports.explain(asked, error))?;
+        let listener = Arc::new(listener);
+        let claim = commons.ports.claim(listener.address(), plugin);
+        let cap = cap(&settings);
+        let caps = Caps { host: commons.cap.clone(), server: Arc::new(Semaphore::new(cap as usize)) };
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn({
+            let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
+            async move {
+                accept_until(&listener, &caps, &stop, |stream, permit| {
+                    let terms = service.terms();
+                    service.commons.sessions.spawn(async move {
+                        session::serve(stream, terms).await;
+                        drop(permit);
+                    });
+                })
+                .await;
+            }
+        });
+        Ok(Self { asked: asked.clone(), listener, _claim: claim, caps, cap, stop, accepting })
+    }
+
+    /// The address as the manifest has it.
+    pub fn asked(&self) -> &Address {
+        &self.asked
+    }
+
+    /// The address with its real port.
+    pub fn address(&self) -> &Address {
+        self.listener.address()
+    }
+
+    /// Takes new settings over without closing anything.
+    pub fn adjust(&mut self, settings: &Settings) {
+        if let Err(error) = self.listener.set_backlog(settings.backlog) {
+            tracing::error!(address = %self.address(), %error, "the backlog stays as it was");
+        }
+        let cap = cap(settings);
+        let permits = &self.caps.server;
+        if cap > self.cap {
+            permits.add_permits((cap - self.cap) as usize);
+        } else if cap < self.cap {
+            // Those in use are taken away as they come back; until then nobody new comes in.
+            let (permits, surplus) = (permits.clone(), self.cap - cap);
+            tokio::spawn(async move {
+                if let Ok(surplus) = permits.acquire_many(surplus).await {
+                    surplus.forget();
+                }
+            });
+        }
+        self.cap = cap;
+    }
+
+    /// Stops accepting and closes the listener. Sessions go on.
+    pub async fn close(self) {
+        self.stop.cancel();
+        // Ends at once: it accepts what the kernel had accepted, and waits for nothing.
+        let _ = self.accepting.await;
+    }
+}
+
+fn cap(settings: &Settings) -> u32 {
+    match settings.concurrency {
+        Concurrency::Task => settings.max_connections,
+        Concurrency::Serial => 1,
+    }
+}

@@ -1,0 +1,230 @@
+//! One connection's way through its plugin: verify, instance, verify-request, setup, handle, finish, close. The one
+//! place that knows both sockets and guests.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFuture;
+
+use crate::config::Settings;
+use crate::endpoint::Endpoint;
+use crate::listen::Stream;
+use crate::plugin::{Cause, Connection, Fault, Generation, Origin, Request, Running};
+
+/// What a session is made of, taken together when its connection was accepted: whatever is replaced later, this
+/// session ends as it began.
+#[derive(Clone)]
+pub struct Terms {
+    pub plugin: Arc<str>,
+    pub generation: Arc<Generation>,
+    pub settings: Arc<Settings>,
+    /// Bounds the instances that are no session's own.
+    pub spare: Arc<Semaphore>,
+}
+
+/// The steps that a guest may fail in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Instance,
+    VerifyRequest,
+    Setup,
+    Handle,
+    Finish,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instance => "instance",
+            Self::VerifyRequest => "verify-request",
+            Self::Setup => "setup",
+            Self::Handle => "handle",
+            Self::Finish => "finish",
+        })
+    }
+}
+
+/// Serves one connection, from its acceptance to its close. Returns when the descriptor is closed.
+pub async fn serve(stream: Stream, terms: Terms) {
+    let client = stream.client().clone();
+    if let Endpoint::Inet(addr) = client
+        && let Err(list) = terms.settings.admits(addr)
+    {
+        return refuse(&stream, &terms.plugin, list);
+    }
+    let origin = Arc::new(Origin {
+        plugin: terms.plugin.clone(),
+        generation: terms.generation.id.clone(),
+        client,
+        server: stream.server().clone(),
+    });
+    let stop = pin!(terms.generation.deadline.cancelled());
+    let timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut session = Session { terms: &terms, origin, deadline: Deadline { stop, timer, limit: Duration::ZERO } };
+    if let Some(connection) = session.run(Box::new(stream)).await {
+        tokio::select! {
+            () = connection.close() => {}
+            () = terms.generation.deadline.cancelled() => {}
+        }
+    }
+}
+
+fn refuse(stream: &Stream, plugin: &str, by: &str) {
+    tracing::info!(%plugin, client = %stream.client(), %by, "client refused");
+    // As socketserver's shutdown_request; the close follows when the stream is dropped.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+struct Session<'p, 't> {
+    terms: &'t Terms,
+    origin: Arc<Origin>,
+    deadline: Deadline<'p, 't>,
+}
+
+impl Session<'_, '_> {
+    /// Everything between accept and close. None where the client is to be turned away without ceremony.
+    async fn run(&mut self, connection: Box<dyn Connection>) -> Option<Box<dyn Connection>> {
+        let Settings { timeouts, .. } = &*self.terms.settings;
+        self.deadline.set(timeouts.setup);
+        let mut running = match self.instantiate(connection).await {
+            Ok(running) => running,
+            Err(connection) => return connection,
+        };
+        match self.deadline.bound(running.verify_request()).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let Origin { plugin, client, .. } = &*self.origin;
+                tracing::info!(%plugin, %client, by = "verify-request", "client refused");
+                let _ = running.into_connection().shutdown(Shutdown::Both);
+                return None;
+            }
+            // socketserver's verify_request runs before its try: an error there is handled like any other.
+            Err(fault) => {
+                self.failed(Phase::VerifyRequest, fault).await;
+                return Some(running.into_connection());
+            }
+        }
+        if let Err(fault) = self.deadline.bound(running.setup()).await {
+            self.failed(Phase::Setup, fault).await;
+            return Some(running.into_connection());
+        }
+        self.deadline.set(timeouts.handle);
+        if let Err(fault) = self.deadline.bound(running.handle()).await {
+            let fatal = fault.is_fatal();
+            self.failed(Phase::Handle, fault).await;
+            if fatal {
+                return Some(running.into_connection());
+            }
+        }
+        self.deadline.set(timeouts.finish);
+        if let Err(fault) = self.deadline.bound(running.finish()).await {
+            self.failed(Phase::Finish, fault).await;
+        }
+        Some(running.into_connection())
+    }
+
+    async fn instantiate(
+        &mut self,
+        connection: Box<dyn Connection>,
+    ) -> Result<Box<dyn Running>, Option<Box<dyn Connection>>> {
+        let request = Request { connection, origin: self.origin.clone(), settings: self.terms.settings.clone() };
+        let made = self.deadline.bound(async { Ok(self.terms.generation.guest.instantiate(request).await) });
+        match made.await {
+            Ok(Ok(running)) => Ok(running),
+            Ok(Err((fault, connection))) => {
+                self.failed(Phase::Instance, fault).await;
+                Err(Some(connection))
+            }
+            // The connection went with the instance that never came to be.
+            Err(fault) => {
+                self.failed(Phase::Instance, fault).await;
+                Err(None)
+            }
+        }
+    }
+
+    /// Says that a phase failed, to the log and to the plugin.
+    async fn failed(&mut self, phase: Phase, fault: Fault) {
+        let Origin { plugin, generation, client, .. } = &*self.origin;
+        let cause = fault.to_string();
+        match &fault {
+            Fault::Host(_) => {
+                tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
+                return;
+            }
+            Fault::Handler(_) | Fault::Ended(_) => {
+                tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
+            }
+        }
+        if matches!(fault, Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
+            return;
+        }
+        let limit = self.terms.settings.timeouts.finish;
+        let hook = async {
+            // Never closed, and bounded, as everybody in the queue holds a session's permit.
+            let _turn = self.terms.spare.acquire().await;
+            let settings = self.terms.settings.clone();
+            self.terms.generation.guest.handle_error(self.origin.clone(), settings, &cause).await
+        };
+        let told = tokio::time::timeout(limit, hook).await;
+        if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
+            let phase = "handle-error";
+            tracing::warn!(%plugin, %generation, %client, %phase, cause = %fault, "session failed");
+        }
+    }
+}
+
+/// What ends a phase that does not end by itself: its time, and the generation's drain deadline.
+struct Deadline<'p, 't> {
+    stop: Pin<&'p mut WaitForCancellationFuture<'t>>,
+    /// One timer for all phases of a session.
+    timer: Pin<&'p mut Sleep>,
+    limit: Duration,
+}
+
+impl Deadline<'_, '_> {
+    /// Whatever is bound from now on has this long, all together.
+    fn set(&mut self, limit: Duration) {
+        self.limit = limit;
+        self.timer.as_mut().reset(Instant::now() + limit);
+    }
+
+    async fn bound<T>(&mut self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::select! {
+            biased;
+            result = call => result,
+            () = &mut self.stop => Err(Fault::Ended(Cause::Drain)),
+            () = &mut self.timer => Err(Fault::Ended(Cause::Timeout(self.limit))),
+        }
+    }
+}
+
+impl Connection for Stream {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Self::poll_recv(self, cx, buffer)
+    }
+
+    fn try_send(&self, data: &[u8]) -> io::Result<usize> {
+        Self::try_send(self, data)
+    }
+
+    fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_sendable(self, cx)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Self::shutdown(self, how)
+    }
+
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Self::close(*self))
+    }
+}

@@ -1,0 +1,376 @@
+//! Keeps what is served equal to what stands in the folder: start the new, swap, retire the old. Whatever fails leaves
+//! the old in place.
+
+mod serving;
+mod stop;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
+use crate::events::Event;
+use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
+use crate::server::Commons;
+use serving::Serving;
+use stop::Stop;
+
+/// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove it first.
+const GONE: Duration = Duration::from_millis(250);
+/// How often an address that could not be had is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How soon a file is looked at again that was refused, but written so recently that its writer may not be done.
+const HALF_WRITTEN: Duration = Duration::from_millis(200);
+/// How often the folder is looked at where no events come, or where it is away.
+const POLL: Duration = Duration::from_secs(1);
+/// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What a host is to serve, and how.
+pub struct Plan {
+    pub source: Source,
+    /// Host-wide settings, which are read again with every scan; there need not be such a file.
+    pub config_file: Option<PathBuf>,
+    pub config: HostConfig,
+    /// Addresses from the command line, instead of the manifest's.
+    pub listen: Option<Vec<Address>>,
+    /// Whether the host ends if a plugin can't be served when it starts.
+    pub strict: bool,
+}
+
+/// How a host ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Told to stop; every session ended in its time.
+    Stopped,
+    /// What it was to serve can't be served.
+    Failed,
+    /// Told a second time.
+    AtOnce,
+}
+
+/// The plugins of one host.
+pub struct Supervisor {
+    plan: Plan,
+    loader: Arc<Loader>,
+    commons: Commons,
+    folder: Folder,
+    folder_is_there: bool,
+    watch: Watch,
+    plugins: BTreeMap<String, Entry>,
+    loads: JoinSet<Load>,
+    /// When to look at the folder though no event came.
+    next_scan: Instant,
+    /// When to try again for addresses; none while all are had.
+    next_retry: Option<Instant>,
+    /// When the last of the replaced generations has to be gone.
+    last_deadline: Instant,
+}
+
+/// One name in the folder.
+#[derive(Default)]
+struct Entry {
+    /// What was loaded or refused last; none if that is to be done again.
+    tried: Option<Fingerprint>,
+    loading: bool,
+    changed_while_loading: bool,
+    gone_since: Option<Instant>,
+    serving: Option<Serving>,
+}
+
+/// A load that has ended.
+struct Load {
+    name: String,
+    found: Found,
+    tried: Fingerprint,
+    outcome: Result<Outcome, Refusal>,
+}
+
+enum Outcome {
+    Loaded(Box<Loaded>),
+    /// The plugin is the one that serves already; the layers of its manifest may have changed.
+    Layers(Box<(ManifestFile, ManifestFile)>),
+}
+
+impl Supervisor {
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(plan: Plan, loader: Arc<Loader>, commons: Commons) -> Self {
+        let now = Instant::now();
+        Self {
+            folder: Folder::new(plan.source.clone()),
+            plan,
+            loader,
+            commons,
+            folder_is_there: true,
+            watch: Watch::start(),
+            plugins: BTreeMap::new(),
+            loads: JoinSet::new(),
+            next_scan: now,
+            next_retry: None,
+            last_deadline: now,
+        }
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// Signals can't be listened for.
+    pub async fn run(mut self) -> io::Result<End> {
+        let mut stop = Stop::new()?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            let retry = async {
+                match self.next_retry {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.asked() => break,
+                _ = hangup.recv() => self.rescan().await,
+                () = self.watch.changed() => self.rescan().await,
+                () = sleep_until(self.next_scan) => self.rescan().await,
+                () = retry => self.retry(),
+                Some(load) = self.loads.join_next() => match load {
+                    Ok(load) => {
+                        if self.loaded(load).await.is_err() {
+                            return Ok(End::Failed);
+                        }
+                    }
+                    Err(error) => tracing::error!(cause = %error, "host fault"),
+                },
+            }
+        }
+        Ok(self.drain(stop).await)
+    }
+
+    /// Looks at the folder, and begins what follows from it.
+    async fn rescan(&mut self) {
+        self.next_scan = Instant::now() + if self.watch.works() { self.plan.config.rescan } else { POLL };
+        self.read_config();
+        let scanned = self.folder.scan();
+        self.cover();
+        match scanned {
+            Ok(found) => {
+                self.folder_is_there = true;
+                self.unload_what_is_gone(&found).await;
+                for (name, found) in found {
+                    self.load(name, found);
+                }
+            }
+            Err(error) => {
+                // A folder that is away, be it for a moment, says nothing about what should be served.
+                if std::mem::replace(&mut self.folder_is_there, false) {
+                    let folder = self.plan.source.folder().display();
+                    tracing::warn!(%folder, %error, "the folder can't be read; waiting for it");
+                }
+                self.scan_within(POLL);
+            }
+        }
+    }
+
+    fn scan_within(&mut self, wait: Duration) {
+        self.next_scan = self.next_scan.min(Instant::now() + wait);
+    }
+
+    /// Reads host-wide settings again. Wrong ones leave the old in place.
+    fn read_config(&mut self) {
+        let Some(file) = &self.plan.config_file else { return };
+        let config = match HostConfig::read(file) {
+            Ok(config) => config.unwrap_or_default(),
+            Err(error) => return tracing::error!(%error, "host-wide settings stay as they were"),
+        };
+        if config.defaults != self.plan.config.defaults {
+            // They lie under every manifest.
+            self.plugins.values_mut().for_each(|entry| entry.tried = None);
+        }
+        self.plan.config = config;
+    }
+
+    /// Watches the plugin folder; its parent, for when it is made, or replaced as a whole; the places that links in it
+    /// lead to; and the place of the host-wide settings.
+    fn cover(&mut self) {
+        let folder = self.plan.source.folder();
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let config = self.plan.config_file.as_ref().and_then(|file| std::path::absolute(file).ok());
+        let parents = [Some(folder.as_path()), config.as_deref()].map(|path| Some(path?.parent()?.to_owned()));
+        let folders = parents.into_iter().flatten().chain(self.folder.places());
+        self.watch.cover(folders.chain([folder.clone()]).collect::<Vec<_>>());
+    }
+
+    async fn unload_what_is_gone(&mut self, found: &BTreeMap<String, Found>) {
+        let mut gone = Vec::new();
+        for (name, entry) in &mut self.plugins {
+            if found.contains_key(name) {
+                entry.gone_since = None;
+            } else if entry.gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE && !entry.loading {
+                gone.push(name.clone());
+            } else {
+                self.next_scan = self.next_scan.min(Instant::now() + GONE);
+            }
+        }
+        for name in gone {
+            if let Some(Entry { serving: Some(mut serving), .. }) = self.plugins.remove(&name) {
+                serving.close().await;
+                let Loaded { generation, settings, .. } = serving.loaded();
+                self.retire(generation.clone(), settings);
+                Event::Unloaded(&name).emit();
+            }
+        }
+    }
+
+    /// Gives the sessions of a generation that is no longer current until its drain deadline.
+    fn retire(&mut self, generation: Arc<Generation>, settings: &Settings) {
+        let deadline = Instant::now() + settings.timeouts.drain;
+        self.last_deadline = self.last_deadline.max(deadline);
+        tokio::spawn(async move {
+            sleep_until(deadline).await;
+            generation.deadline.cancel();
+        });
+    }
+
+    /// Begins to load what was found, if it is not what was loaded last.
+    fn load(&mut self, name: String, found: Found) {
+        let entry = self.plugins.entry(name.clone()).or_default();
+        if entry.tried.as_ref() == Some(&found.fingerprint) {
+            return;
+        }
+        if std::mem::replace(&mut entry.loading, true) {
+            entry.changed_while_loading = true;
+            return;
+        }
+        let serving = entry.serving.as_ref().map(|serving| serving.loaded().generation.id.clone());
+        let (loader, defaults, listen) =
+            (self.loader.clone(), self.plan.config.defaults.clone(), self.plan.listen.clone());
+        self.loads.spawn(async move {
+            let (tried, outcome) = load(&loader, &name, &found, defaults, listen, serving).await;
+            Load { name, found, tried, outcome }
+        });
+    }
+
+    /// Takes over what was loaded.
+    ///
+    /// # Errors
+    /// The host is to end over it.
+    async fn loaded(&mut self, load: Load) -> Result<(), End> {
+        let Load { name, found, tried, outcome } = load;
+        let Some(entry) = self.plugins.get_mut(&name) else { return Ok(()) };
+        entry.loading = false;
+        entry.tried = Some(tried);
+        if std::mem::take(&mut entry.changed_while_loading) {
+            self.next_scan = Instant::now();
+        }
+        let loaded = match (outcome, &entry.serving) {
+            (Ok(Outcome::Loaded(loaded)), _) => Ok(*loaded),
+            (Ok(Outcome::Layers(layers)), Some(serving)) => serving.loaded().resettled(&name, layers.0, layers.1),
+            // Only what serves is compared with, and what serves is not taken away while it loads.
+            (Ok(Outcome::Layers(_)), None) => return Ok(()),
+            (Err(refusal), _) => Err(refusal),
+        };
+        match (loaded, &mut entry.serving) {
+            (Ok(loaded), Some(serving)) => {
+                let drain = serving.loaded().settings.clone();
+                if let Some(old) = serving.swap(loaded).await {
+                    self.retire(old, &drain);
+                }
+            }
+            (Ok(loaded), serving @ None) => {
+                let serving = serving.insert(Serving::begin(&name, loaded, &self.commons));
+                if self.plan.strict && serving.is_failing() {
+                    return Err(End::Failed);
+                }
+            }
+            // Perhaps its writer is not done: once the file is older, the same answer is final.
+            (Err(_), Some(_)) if found.is_fresh() => {
+                entry.tried = None;
+                self.scan_within(HALF_WRITTEN);
+            }
+            (Err(refusal), Some(serving)) => {
+                Event::Kept(&name, &serving.loaded().generation.id, &refusal).emit();
+            }
+            (Err(refusal), None) => {
+                Event::Refused(&name, &refusal).emit();
+                if self.plan.strict {
+                    return Err(End::Failed);
+                }
+            }
+        }
+        self.schedule_retry();
+        Ok(())
+    }
+
+    fn retry(&mut self) {
+        self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()).for_each(Serving::retry);
+        self.next_retry = None;
+        self.schedule_retry();
+    }
+
+    fn schedule_retry(&mut self) {
+        let failing = self.plugins.values().filter_map(|entry| entry.serving.as_ref()).any(Serving::is_failing);
+        self.next_retry = failing.then(|| self.next_retry.unwrap_or_else(|| Instant::now() + RETRY));
+    }
+
+    /// Stops accepting, and gives what runs its time.
+    async fn drain(mut self, mut stop: Stop) -> End {
+        self.loads.abort_all();
+        let sessions = self.commons.sessions.clone();
+        Event::Draining(sessions.len()).emit();
+        for entry in std::mem::take(&mut self.plugins).into_values() {
+            if let Some(mut serving) = entry.serving {
+                serving.close().await;
+                let Loaded { generation, settings, .. } = serving.loaded();
+                self.retire(generation.clone(), settings);
+            }
+        }
+        sessions.close();
+        tokio::select! {
+            () = sessions.wait() => {}
+            () = stop.asked() => return End::AtOnce,
+            () = sleep_until(self.last_deadline + LAST) => {
+                tracing::error!(sessions = sessions.len(), "sessions that did not end at the drain deadline are left");
+            }
+        }
+        Event::Stopped.emit();
+        End::Stopped
+    }
+}
+
+/// Reads and loads what was found. `serving` is the generation that serves now.
+async fn load(
+    loader: &Arc<Loader>,
+    name: &str,
+    found: &Found,
+    defaults: ManifestFile,
+    listen: Option<Vec<Address>>,
+    serving: Option<Arc<str>>,
+) -> (Fingerprint, Result<Outcome, Refusal>) {
+    let reading = found.clone();
+    let read = tokio::task::spawn_blocking(move || reading.read()).await;
+    let files = match read {
+        Ok(Ok(files)) => files,
+        Ok(Err((tried, reason))) => return (tried, Err(Refusal::Plugin(reason))),
+        Err(error) => return (found.fingerprint.clone(), Err(Refusal::Plugin(format!("host fault: {error}")))),
+    };
+    let (path, text) = files.manifest;
+    let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
+        Ok(beside) => beside,
+        Err(error) => return (files.fingerprint, Err(error.into())),
+    };
+    let beside = match listen {
+        Some(listen) => beside.listening_at(listen),
+        None => beside,
+    };
+    let outcome = if serving.is_some_and(|serving| serving == Generation::id_of(&files.plugin)) {
+        Ok(Outcome::Layers(Box::new((beside, defaults))))
+    } else {
+        loader.load(name, files.plugin, beside, defaults).await.map(|loaded| Outcome::Loaded(Box::new(loaded)))
+    };
+    (files.fingerprint, outcome)
+}

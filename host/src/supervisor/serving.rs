@@ -1,0 +1,130 @@
+//! One plugin that serves: its generation, its settings, its servers.
+
+use std::sync::Arc;
+
+use crate::config::{Address, Settings};
+use crate::events::Event;
+use crate::plugin::{Generation, Loaded};
+use crate::server::{Commons, Server, Service};
+
+/// One plugin that serves.
+pub(super) struct Serving {
+    name: String,
+    loaded: Loaded,
+    service: Arc<Service>,
+    servers: Vec<Server>,
+    /// Addresses that could not be had, with what was said of them.
+    failing: Vec<(Address, String)>,
+}
+
+impl Serving {
+    /// Begins to serve on every address that can be had.
+    pub(super) fn begin(name: &str, loaded: Loaded, commons: &Commons) -> Self {
+        let (generation, settings) = (loaded.generation.clone(), loaded.settings.clone());
+        let service = Arc::new(Service::new(name, generation, settings, commons.clone()));
+        let mut serving = Self { name: name.to_owned(), loaded, service, servers: Vec::new(), failing: Vec::new() };
+        serving.announce();
+        for address in serving.loaded.settings.listen.clone() {
+            serving.listen(address);
+        }
+        serving
+    }
+
+    pub(super) fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        !self.failing.is_empty()
+    }
+
+    /// Lets new sessions begin with what was loaded, and rebinds only what changed. Returns the generation that was
+    /// replaced, if it is another.
+    pub(super) async fn swap(&mut self, loaded: Loaded) -> Option<Arc<Generation>> {
+        let old = std::mem::replace(&mut self.loaded, loaded);
+        let Loaded { generation, settings, .. } = &self.loaded;
+        self.service.swap(generation.clone(), settings.clone());
+        self.announce();
+        self.rebind(&old.settings).await;
+        (!Arc::ptr_eq(&old.generation, &self.loaded.generation)).then_some(old.generation)
+    }
+
+    /// Tries again for the addresses that could not be had.
+    pub(super) fn retry(&mut self) {
+        for (address, said) in std::mem::take(&mut self.failing) {
+            match Server::start(&address, &self.service) {
+                Ok(server) => self.listening(server),
+                // Said once is enough, unless the reason is a new one.
+                Err(error) if error.to_string() == said => self.failing.push((address, said)),
+                Err(error) => self.failed(address, error.to_string()),
+            }
+        }
+    }
+
+    /// Closes every listener. Sessions go on.
+    pub(super) async fn close(&mut self) {
+        self.failing.clear();
+        for server in std::mem::take(&mut self.servers) {
+            self.end(server).await;
+        }
+    }
+
+    fn announce(&self) {
+        Event::Loaded(&self.name, &self.loaded.generation.id).emit();
+    }
+
+    async fn rebind(&mut self, old: &Settings) {
+        let settings = self.loaded.settings.clone();
+        let mut wanted = settings.listen.clone();
+        let mut kept = Vec::new();
+        let mut surplus = Vec::new();
+        for mut server in std::mem::take(&mut self.servers) {
+            match wanted.iter().position(|address| address == server.asked()) {
+                Some(place) => {
+                    wanted.swap_remove(place);
+                    if *old != *settings {
+                        server.adjust(&settings);
+                    }
+                    kept.push(server);
+                }
+                None => surplus.push(server),
+            }
+        }
+        self.servers = kept;
+        // First what goes, so that 0.0.0.0:80 can follow 127.0.0.1:80.
+        for server in surplus {
+            self.end(server).await;
+        }
+        let failing = std::mem::take(&mut self.failing);
+        for address in wanted {
+            // One that is failing already is tried again in its time.
+            match failing.iter().find(|(failing, _)| *failing == address) {
+                Some(entry) => self.failing.push(entry.clone()),
+                None => self.listen(address),
+            }
+        }
+    }
+
+    fn listen(&mut self, address: Address) {
+        match Server::start(&address, &self.service) {
+            Ok(server) => self.listening(server),
+            Err(error) => self.failed(address, error.to_string()),
+        }
+    }
+
+    fn listening(&mut self, server: Server) {
+        Event::Listening(server.address(), &self.name).emit();
+        self.servers.push(server);
+    }
+
+    fn failed(&mut self, address: Address, reason: String) {
+        Event::Failed(&address, &self.name, &reason).emit();
+        self.failing.push((address, reason));
+    }
+
+    async fn end(&self, server: Server) {
+        let address = server.address().clone();
+        server.close().await;
+        Event::Closed(&address, &self.name).emit();
+    }
+}

@@ -1,0 +1,31 @@
+//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the error.
+
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr};
+
+use wharf_guest::{Address, Connection, Result, ServerHooks, StreamHandler, println};
+
+#[derive(Default)]
+struct Hooks;
+
+impl ServerHooks for Hooks {
+    fn verify_request(client: &Address) -> bool {
+        client.ip() != Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)))
+    }
+
+    fn handle_error(client: &Address, error: &str) {
+        println!("handle_error {client}: {error}");
+    }
+}
+
+impl StreamHandler for Hooks {
+    fn handle(&mut self, connection: &mut Connection) -> Result {
+        let mut line = String::new();
+        BufReader::new(connection).read_line(&mut line)?;
+        Err(line.trim_end())?
+    }
+}
+
+wharf_guest::export!(Hooks, hooks = Hooks);

@@ -1,0 +1,23 @@
+//! The twin of the shipped `upper`: tests replace one by the other and see which answered.
+
+#![forbid(unsafe_code)]
+
+use wharf_guest::{Connection, Result, StreamHandler};
+
+#[derive(Default)]
+struct Lower;
+
+impl StreamHandler for Lower {
+    fn handle(&mut self, connection: &mut Connection) -> Result {
+        let message = connection.recv(1024)?;
+        let answer = match str::from_utf8(&message) {
+            Ok(text) => text.trim().to_lowercase().into_bytes(),
+            // No text, or text cut inside a character: what isn't ASCII stays as it is.
+            Err(_) => message.trim_ascii().to_ascii_lowercase(),
+        };
+        connection.send(&answer)?;
+        Ok(())
+    }
+}
+
+wharf_guest::export!(Lower);

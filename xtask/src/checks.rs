@@ -1,0 +1,67 @@
+//! Every check, one after the other.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::checkout::Checkout;
+use crate::plugins;
+use crate::step;
+use crate::toolchain::Toolchain;
+
+/// Some 10 MB to fetch.
+const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
+
+/// Stops at the first check that fails. The tests come last: they take longest, and their last lines are what one
+/// wants to see on the screen.
+pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
+    let began = Instant::now();
+
+    component(checkout, "fmt", "rustfmt")?;
+    step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
+
+    // Before anything that may look for built plugins.
+    let toolchain = plugins::build(checkout)?;
+
+    // All in release, which shares one build of wasmtime: its compiler, unoptimised, is ten times slower.
+    component(checkout, "clippy", "clippy")?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"];
+    step::run("clippy", checkout.cargo().args(clippy))?;
+    match toolchain {
+        Toolchain::Rustup => plugins::lint(checkout, &toolchain)?,
+        Toolchain::Debian(_) => step::say("clippy for the plugins: left out, Debian's toolchain has none"),
+    }
+
+    // With private items: most readers of this documentation work on the code, and its links rot unseen otherwise.
+    let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--release"];
+    step::run("documentation", checkout.cargo().env("RUSTDOCFLAGS", "-Dwarnings").args(doc))?;
+
+    let test = ["test", "--workspace", "--release"];
+    step::run_for_output("tests", checkout.cargo().args(test).args(test_arguments))?;
+
+    step::say(&format!("every check passed, in {}", step::seconds(began.elapsed())));
+    Ok(())
+}
+
+/// Has `cargo SUBCOMMAND` there. The pinned toolchain may have been installed without its components.
+fn component(checkout: &Checkout, subcommand: &str, name: &str) -> Result<(), String> {
+    let there = || step::answer(checkout.cargo().args([subcommand, "--version"])).is_some();
+    if there() {
+        return Ok(());
+    }
+    let added = if step::answer(Command::new("rustup").arg("--version")).is_some() {
+        let mut add = checkout.command("rustup");
+        step::run_within(
+            &format!("adding {name}, which is missing, with rustup"),
+            COMPONENT_LIMIT,
+            add.args(["component", "add", name]),
+        )
+    } else {
+        Err("rustup is not here to add it".to_owned())
+    };
+    match added {
+        Ok(()) if there() => Ok(()),
+        Ok(()) => Err(format!("`cargo {subcommand}` is missing: rustup added {name}, but not to the active toolchain")),
+        Err(reason) => Err(format!("`cargo {subcommand}` is missing: install {name} ({reason})")),
+    }
+}

@@ -1,0 +1,72 @@
+//! The project's own commands, `cargo xtask …`: everything that takes more than one cargo call.
+
+#![forbid(unsafe_code)]
+
+mod checkout;
+mod checks;
+mod debian;
+mod folder;
+mod plugins;
+mod serve;
+mod step;
+mod toolchain;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use checkout::Checkout;
+
+const USAGE: &str = "\
+The commands of this project.
+
+Usage: cargo xtask COMMAND
+
+Commands:
+  serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
+  test [ARGS…]    every check: format, plugins, clippy, documentation, tests (ARGS go to `cargo test`)
+  plugins         build the shipped plugins into target/plugins, the tests' into target/fixtures
+
+Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
+  1. the std for wasm32-wasip2 of the active toolchain, if it is there
+  2. Debian's rustc-web, cargo-web, rust-web-src and lld, if they are there
+  3. `rustup target add wasm32-wasip2`
+  4. `apt-get install` of Debian's packages, when root
+
+Environment:
+  WHARF_WASM_TOOLCHAIN=rustup|debian   use rustup's (1, 3) or Debian's (2, 4) toolchain only
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(command) = arguments.next() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let rest: Vec<OsString> = arguments.collect();
+    let checkout = Checkout::find();
+
+    let outcome = match command.to_str() {
+        Some("serve") => serve::serve(&checkout, &rest),
+        Some("test") => checks::run_all(&checkout, &rest),
+        Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
+        Some("plugins") => return misused("`plugins` takes no arguments"),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => return misused(&format!("no command {}", command.display())),
+    };
+
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            step::say(&format!("failed: {reason}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn misused(reason: &str) -> ExitCode {
+    eprintln!("xtask: {reason}\n\n{USAGE}");
+    ExitCode::from(2)
+}
