@@ -12,7 +12,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Serves one connection. socketserver's `StreamRequestHandler`.
 ///
-/// Implemented by the author of a plugin and named in [`export!`](crate::export). For each connection, the SDK makes a value with
+/// Implemented by the author of a plugin and named in [`export!`](crate::export!). For each connection, the SDK makes a value with
 /// [`Default`] and calls the three methods on it, each at most once, in order. The value lives over the three
 /// calls and no longer: it is never seen by another connection, even where an instance serves several in turn.
 ///
@@ -38,7 +38,7 @@ pub trait StreamHandler: Default + 'static {
 /// What a socketserver server class lets its subclass override.
 ///
 /// Implemented by the author of a plugin that wants it, on the handler's type or another, and named in
-/// [`export!`](crate::export) as `hooks = …`. There is no `self`: the host calls these in instances of its choice, so nothing can be kept
+/// [`export!`](crate::export!) as `hooks = …`. There is no `self`: the host calls these in instances of its choice, so nothing can be kept
 /// between two calls.
 pub trait ServerHooks {
     /// Called once for each connection, before anything else. False turns the client away: no handler is made.

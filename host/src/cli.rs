@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
@@ -18,6 +19,50 @@ use crate::supervisor::Plan;
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Stop {
+    /// Help or version, which was asked for.
+    Asked(String),
+    /// What is wrong with the command line, in one line.
+    Wrong(String),
+}
+
+impl Arguments {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// There is nothing to do.
+    pub fn read() -> Result<Self, Stop> {
+        Self::try_parse().map_err(|error| {
+            let text = error.render().to_string();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Asked(text),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::Wrong(
+                    "what is to be done? `wharf serve DIR` serves a folder; `wharf --help` tells more".into(),
+                ),
+                _ => Stop::Wrong(one_line(&text)),
+            }
+        })
+    }
+}
+
+/// Of clap's paragraphs those that say what is wrong and what would be right.
+fn one_line(text: &str) -> String {
+    let lines =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut said = String::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let line = line.trim_start_matches("error: ");
+        match line.strip_prefix("tip: ") {
+            Some(tip) => said.extend(["; ", tip]),
+            None if said.is_empty() => said.push_str(line),
+            None => said.extend([" ", line]),
+        }
+    }
+    said
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,7 +91,7 @@ pub struct Serve {
 pub struct Run {
     /// The plugin; NAME.toml beside it is its manifest
     file: PathBuf,
-    /// Where to listen, instead of where the manifest says: tcp://127.0.0.1:9999, tcp://[::]:0
+    /// Where to listen, instead of where the manifest says: `tcp://127.0.0.1:9999`
     #[arg(long, value_name = "URL", num_args = 1.., value_parser = address)]
     listen: Vec<Address>,
     /// Host-wide settings

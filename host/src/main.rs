@@ -3,15 +3,24 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-use wharf::cli::{Arguments, Command};
+use wharf::cli::{Arguments, Command, Stop};
 use wharf::{check, serve};
 
-/// Exit status for a wrong command line or configuration, as clap's own.
+/// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(Stop::Asked(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Wrong(line)) => {
+            eprintln!("wharf: {line}");
+            return ExitCode::from(WRONG);
+        }
+    };
     let outcome = match arguments.command {
         Command::Serve(command) => command.resolve().map(serve::serve),
         Command::Run(command) => command.resolve().map(serve::serve),

@@ -9,6 +9,10 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::capacity::Capacity;
 use crate::plugin::{Cache, Engines, Loader};
@@ -74,13 +78,13 @@ pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
     Loader::new(engines, cache).map_err(anyhow::Error::from).context("host fault: WASI can't be linked")
 }
 
-/// Logs go to stderr; stdout is for events.
+/// Logs go to stderr; stdout is for events. Of the libraries only errors are logged: the rest is said by us.
 pub fn log_to_stderr(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    let ours = Targets::new().with_target("wharf", level).with_target("guest", level);
+    let lines = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         // A log that can't be written, to a closed pipe say, must not panic over that.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
 }

@@ -102,7 +102,7 @@ impl Session<'_, '_> {
             Ok(true) => {}
             Ok(false) => {
                 let Origin { plugin, client, .. } = &*self.origin;
-                tracing::info!(%plugin, %client, by = "verify-request", "client refused");
+                tracing::info!(%plugin, %client, by = %"verify-request", "client refused");
                 let _ = running.into_connection().shutdown(Shutdown::Both);
                 return None;
             }

@@ -1,5 +1,6 @@
 //! Host-wide settings: `wharf.toml`.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{ManifestFile, Span};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct HostFile {
-    max_connections: Option<u32>,
+    max_connections: Option<NonZeroU32>,
     rescan: Option<Span>,
     #[serde(default)]
     defaults: ManifestFile,
@@ -39,20 +40,20 @@ impl HostConfig {
     /// Reads the file at `path`; none if there is no such file.
     ///
     /// # Errors
-    /// As [`ManifestFile::parse`], and `listen` or 0 connections, which no host can have.
+    /// As [`ManifestFile::parse`], and `listen`, which no host can have.
     pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
         let Some(text) = text::read(path)? else { return Ok(None) };
         let file: HostFile = text::parse(&text, &path.display().to_string())?;
-        let wrong = |key: &str, what: &str| Err(ConfigError::new(format_args!("{}: {key}", path.display()), what));
-        if file.max_connections == Some(0) {
-            return wrong("max-connections", "0 would serve nobody; write 1 or more");
-        }
         if file.defaults.has_address() {
-            return wrong("defaults.listen", "an address belongs to one plugin; write it into that plugin's own file");
+            let key = format_args!("{}: defaults.listen", path.display()).to_string();
+            return Err(ConfigError::new(
+                key,
+                "an address belongs to one plugin; write it into that plugin's own file",
+            ));
         }
         let built_in = Self::default();
         Ok(Some(Self {
-            max_connections: file.max_connections,
+            max_connections: file.max_connections.map(NonZeroU32::get),
             rescan: file.rescan.map_or(built_in.rescan, |span| span.0),
             defaults: file.defaults.based_in(path)?,
         }))

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ pub struct ManifestFile {
     listen: Option<OneOrMore<Address>>,
     concurrency: Option<Concurrency>,
     instance: Option<InstancePolicy>,
-    backlog: Option<u32>,
-    max_connections: Option<u32>,
+    backlog: Option<NonZeroU32>,
+    max_connections: Option<NonZeroU32>,
     allow: Option<OneOrMore<Network>>,
     deny: Option<OneOrMore<Network>>,
     args: Option<Vec<String>>,
@@ -110,7 +111,7 @@ impl TryFrom<String> for Network {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected text, or a list of texts")]
 enum OneOrMoreText {
     One(String),
     More(Vec<String>),
@@ -239,7 +240,7 @@ pub struct Settings {
     pub concurrency: Concurrency,
     /// Connections the kernel holds for a listener before they are accepted (listen(2)).
     pub backlog: u32,
-    /// Sessions at once, over all of the plugin's listeners.
+    /// Sessions at once, on each of the plugin's listeners.
     pub max_connections: u32,
     pub allow: Option<Vec<IpNet>>,
     pub deny: Vec<IpNet>,
@@ -282,7 +283,7 @@ impl Settings {
     /// Puts the layers together. `beside` is the operator's file for this plugin, `inside` the plugin's own section.
     ///
     /// # Errors
-    /// No address at all; a plugin's own section that raises the operator's limits; a value out of its range.
+    /// No address at all; a plugin's own section that raises the operator's limits.
     pub fn resolve(
         name: &str,
         beside: ManifestFile,
@@ -320,15 +321,11 @@ impl Settings {
         }) {
             return Err(ConfigError::new("listen", format_args!("{twice} stands there twice; once is enough")));
         }
-        let positive = |key: &str, value: Option<u32>, default: u32| match value.unwrap_or(default) {
-            0 => Err(ConfigError::new(format_args!("{name}.toml: {key}"), "0 would serve nobody; write 1 or more")),
-            value => Ok(value),
-        };
         let span = |value: Option<Span>, default: u64| value.map_or(Duration::from_secs(default), |span| span.0);
         Ok(Self {
             concurrency: all.concurrency.unwrap_or_default(),
-            backlog: positive("backlog", all.backlog, 1024)?,
-            max_connections: positive("max-connections", all.max_connections, 1024)?,
+            backlog: all.backlog.map_or(1024, NonZeroU32::get),
+            max_connections: all.max_connections.map_or(1024, NonZeroU32::get),
             allow: all.allow.map(networks),
             deny: all.deny.map(networks).unwrap_or_default(),
             args: all.args.unwrap_or_default(),

@@ -48,6 +48,10 @@ impl Stream {
 
     /// Reads into `buffer`; 0 bytes is end-of-stream.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.at_end {
+            // What tokio would answer now and then is "not yet", to be fair to others; there is nothing to wait for.
+            return Poll::Ready(Ok(0));
+        }
         // tokio's poll path forgets readiness after a short read, which spares the EAGAIN of try-then-wait a message.
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;

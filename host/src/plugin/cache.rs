@@ -36,8 +36,9 @@ impl Cache {
 
     /// The compiled code of `component` for `engine`, if it is here and can be trusted.
     pub(super) fn read(&self, engine: &Engine, component: &[u8]) -> Option<Vec<u8>> {
-        let path = self.path(engine, component);
-        match trusted(&path) {
+        let name = name(engine, component);
+        let path = self.folder.join(&name);
+        match trusted(&path, &name) {
             Ok(code) => Some(code),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -49,40 +50,46 @@ impl Cache {
 
     /// Keeps `code` for the next run. A failure costs nothing but time then.
     pub(super) fn write(&self, engine: &Engine, component: &[u8], code: &[u8]) {
-        let path = self.path(engine, component);
-        if let Err(error) = self.replace(&path, code) {
+        let name = name(engine, component);
+        let path = self.folder.join(&name);
+        if let Err(error) = replace(&path, &name, code) {
             tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");
         }
     }
-
-    /// An entry's name tells what it was made from, by which compiler, and with which settings.
-    fn path(&self, engine: &Engine, component: &[u8]) -> PathBuf {
-        let mut settings = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut settings);
-        self.folder.join(format!("{}-{:016x}.code", hex(&Sha256::digest(component)), settings.finish()))
-    }
-
-    /// Written beside and renamed over, so that no reader ever sees half an entry.
-    fn replace(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        let temporary = path.with_extension(format!("{}.new", std::process::id()));
-        let written = (|| {
-            // Whatever stands at that name, a link for one, is not written through.
-            let _ = fs::remove_file(&temporary);
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            file.write_all(MAGIC)?;
-            file.write_all(&Sha256::digest(code))?;
-            file.write_all(code)?;
-            drop(file);
-            fs::rename(&temporary, path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
-    }
 }
 
-fn trusted(path: &Path) -> io::Result<Vec<u8>> {
+/// An entry's name tells what it was made from, by which compiler, and with which settings.
+fn name(engine: &Engine, component: &[u8]) -> String {
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    format!("{}-{:016x}.code", hex(&Sha256::digest(component)), settings.finish())
+}
+
+/// What an entry is sealed with. The name is in it, so that an entry that was renamed is not taken for another.
+fn seal(name: &str, code: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(name).chain_update(code).finalize().into()
+}
+
+/// Written beside and renamed over, so that no reader ever sees half an entry.
+fn replace(path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let written = (|| {
+        // Whatever stands at that name, a link for one, is not written through.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&seal(name, code))?;
+        file.write_all(code)?;
+        drop(file);
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn trusted(path: &Path, name: &str) -> io::Result<Vec<u8>> {
     let distrust = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("a flag of open(2) is an int");
     let mut file = File::options().read(true).custom_flags(no_follow).open(path)?;
@@ -96,7 +103,7 @@ fn trusted(path: &Path) -> io::Result<Vec<u8>> {
     let (magic, hash) = header.split_at(MAGIC.len());
     let mut code = Vec::new();
     file.read_to_end(&mut code)?;
-    if magic != MAGIC || hash != Sha256::digest(&code).as_slice() {
+    if magic != MAGIC || hash != seal(name, &code) {
         return Err(distrust("it is damaged"));
     }
     Ok(code)

@@ -60,13 +60,17 @@ pub(super) struct Demand {
 /// # Errors
 /// What the bytes are instead, and what would be accepted, in one line.
 pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
+    examine(bytes).map_err(|what| format!("{what}; wanted: {WANTED}"))
+}
+
+fn examine(bytes: &[u8]) -> Result<Recognised, String> {
     let wasm = binary(bytes)?;
     let (component, form) = if Parser::is_component(&wasm) {
         (wasm.into_owned(), Form::Component)
     } else if Parser::is_core_wasm(&wasm) {
         (component_of(&wasm)?, Form::Module)
     } else {
-        return Err(format!("wasm of an unknown version; wanted: {WANTED}"));
+        return Err("wasm of an unknown version".to_owned());
     };
     let survey = Survey::of(&component).map_err(|error| format!("damaged wasm: {error}"))?;
     let version = contract_version(&survey.exports)?;
@@ -110,7 +114,7 @@ fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
             Err(_) => "no wasm",
         },
     };
-    Err(format!("{kind}; wanted: {WANTED}"))
+    Err(kind.to_owned())
 }
 
 /// Makes the component of a core module that says which one it is.
@@ -128,9 +132,9 @@ fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
     }
     if !typed {
         return Err(if command {
-            format!("a command (it exports _start); wanted: {WANTED}")
+            "a command (it exports _start)".to_owned()
         } else {
-            format!("a core module without a component type (`wasm-tools component embed` adds one); wanted: {WANTED}")
+            "a core module without a component type (`wasm-tools component embed` adds one)".to_owned()
         });
     }
     ComponentEncoder::default()
@@ -156,17 +160,17 @@ fn contract_version(exports: &[String]) -> Result<String, String> {
         return Ok(version.clone());
     }
     if let Some(version) = stream.first() {
-        return Err(format!("it speaks {PACKAGE}@{version}, and this host {VERSION}; build it against that version"));
+        return Err(format!("it speaks {PACKAGE}@{version}, and this host {VERSION}"));
     }
     if !versions("datagram-handler").is_empty() {
-        return Err(format!("a datagram handler, and only streams are served; wanted: {WANTED}"));
+        return Err("a datagram handler, and only streams are served".to_owned());
     }
     if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
-        return Err(format!("a command (it exports wasi:cli/run); wanted: {WANTED}"));
+        return Err("a command (it exports wasi:cli/run)".to_owned());
     }
     Err(match exports {
-        [] => format!("a component that exports nothing; wanted: {WANTED}"),
-        names => format!("a component of another world (it exports {}); wanted: {WANTED}", shortened(names)),
+        [] => "a component that exports nothing".to_owned(),
+        names => format!("a component of another world (it exports {})", shortened(names)),
     })
 }
 

@@ -80,6 +80,7 @@ struct Entry {
     tried: Option<Fingerprint>,
     loading: bool,
     changed_while_loading: bool,
+    refused: bool,
     gone_since: Option<Instant>,
     serving: Option<Serving>,
 }
@@ -134,7 +135,10 @@ impl Supervisor {
             };
             tokio::select! {
                 () = stop.asked() => break,
-                _ = hangup.recv() => self.rescan().await,
+                _ = hangup.recv() => {
+                    self.forget_refusals();
+                    self.rescan().await;
+                }
                 () = self.watch.changed() => self.rescan().await,
                 () = sleep_until(self.next_scan) => self.rescan().await,
                 () = retry => self.retry(),
@@ -174,6 +178,11 @@ impl Supervisor {
                 self.scan_within(POLL);
             }
         }
+    }
+
+    /// Lets what was refused be tried again though its files are the same: what they need may be there now.
+    fn forget_refusals(&mut self) {
+        self.plugins.values_mut().filter(|entry| entry.refused).for_each(|entry| entry.tried = None);
     }
 
     fn scan_within(&mut self, wait: Duration) {
@@ -274,6 +283,7 @@ impl Supervisor {
             (Ok(Outcome::Layers(_)), None) => return Ok(()),
             (Err(refusal), _) => Err(refusal),
         };
+        entry.refused = loaded.is_err();
         match (loaded, &mut entry.serving) {
             (Ok(loaded), Some(serving)) => {
                 let drain = serving.loaded().settings.clone();
