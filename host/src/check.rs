@@ -11,15 +11,16 @@ use anyhow::Context;
 
 use crate::cli::Check;
 use crate::config::{Access, HostConfig, ManifestFile, Origin, Size};
+use crate::events::one_line;
 use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, Source};
-use crate::serve;
+use crate::{log, serve};
 
 /// Prints what there is to know of each plugin.
 ///
 /// # Errors
 /// A path that can't be read, or a machine that can't make a sandbox.
 pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
-    serve::log_to_stderr(command.common.log);
+    log::to_stderr(command.common.log);
     let loader = Arc::new(serve::loader(1, command.common.cache())?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut out = io::stdout().lock();
@@ -28,7 +29,7 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
         let (found, defaults) = match look(path) {
             Ok(seen) => seen,
             Err(error) => {
-                writeln!(out, "{}: refused: {error:#}", path.display())?;
+                writeln!(out, "{}: refused: {}", path.display(), one_line(&format_args!("{error:#}")))?;
                 all_good = false;
                 continue;
             }
@@ -37,7 +38,7 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
             match runtime.block_on(load(&loader, &name, &found, defaults.clone())) {
                 Ok(loaded) => describe(&mut out, &name, &loaded)?,
                 Err(refusal) => {
-                    writeln!(out, "{name}: refused: {refusal}")?;
+                    writeln!(out, "{name}: refused: {}", one_line(&refusal))?;
                     all_good = false;
                 }
             }
@@ -67,7 +68,7 @@ async fn load(loader: &Arc<Loader>, name: &str, found: &Found, defaults: Manifes
 fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()> {
     let Loaded { generation, settings, facts, .. } = loaded;
     writeln!(out, "{name}: ok")?;
-    let mut line = |key: &str, value: &dyn Display| writeln!(out, "  {key:<12}{value}");
+    let mut line = |key: &str, value: &dyn Display| writeln!(out, "  {key:<12}{}", one_line(value));
     line("kind", &format_args!("{}, {}, {}", facts.kind, facts.contract, facts.form))?;
     line("generation", &generation.id)?;
     line("size", &Size(facts.size as u64))?;

@@ -7,7 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin};
+use crate::child;
+use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin, Span};
 use crate::plugin::{Folder, Source};
 use crate::serve::Host;
 use crate::supervisor::Plan;
@@ -73,6 +74,9 @@ pub enum Command {
     Run(Run),
     /// Tell what plugins are, ask for and would be given; exit 1 if one would be refused
     Check(Check),
+    /// What a host starts for a request that is to have a process of its own
+    #[command(name = child::COMMAND, hide = true)]
+    Child,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +98,12 @@ pub struct Run {
     /// Where to listen, instead of where the manifest says: `tcp://127.0.0.1:9999`
     #[arg(long, value_name = "URL", num_args = 1.., value_parser = address)]
     listen: Vec<Address>,
+    /// Take so many requests, then stop
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    requests: Option<u32>,
+    /// Stop, too, if no request comes for so long
+    #[arg(long, value_name = "DURATION", requires = "requests")]
+    timeout: Option<Span>,
     /// Host-wide settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -165,6 +175,8 @@ impl Serve {
             config_file: Some(config_file),
             config,
             listen: None,
+            requests: None,
+            timeout: None,
             strict: false,
         };
         Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
@@ -188,6 +200,8 @@ impl Run {
             config_file: self.config,
             config,
             listen: (!self.listen.is_empty()).then_some(self.listen),
+            requests: self.requests,
+            timeout: self.timeout.map(|span| span.0),
             strict: true,
         };
         Ok(Host { plan, cache: self.common.cache(), log: self.common.log })

@@ -44,6 +44,13 @@ impl Event<'_> {
     }
 }
 
-fn one_line(reason: &dyn Display) -> String {
-    reason.to_string().replace(['\n', '\r'], " ")
+/// The reason as one line of plain text. What stands in a plugin, names of exports for one, may hold anything, and is
+/// not to move an operator's cursor.
+pub fn one_line(reason: &dyn Display) -> String {
+    let plain = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    reason.to_string().chars().map(plain).collect()
 }

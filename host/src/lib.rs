@@ -2,13 +2,17 @@
 //! through it.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
+pub mod budget;
 pub mod capacity;
 pub mod check;
+pub mod child;
 pub mod cli;
+pub mod concurrency;
 pub mod config;
 pub mod endpoint;
 pub mod events;
 pub mod listen;
+pub mod log;
 pub mod plugin;
 pub mod ports;
 pub mod serve;

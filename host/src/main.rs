@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use wharf::cli::{Arguments, Command, Stop};
-use wharf::{check, serve};
+use wharf::{check, child, serve};
 
 /// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Serve(command) => command.resolve().map(serve::serve),
         Command::Run(command) => command.resolve().map(serve::serve),
         Command::Check(command) => Ok(check::check(&command)),
+        Command::Child => Ok(child::run()),
     };
     match outcome {
         Ok(Ok(status)) => status,

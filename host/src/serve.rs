@@ -1,6 +1,5 @@
 //! `wharf serve` and `wharf run`: puts a host together, and runs it to its end.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,12 +8,10 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::budget::Budget;
 use crate::capacity::Capacity;
+use crate::log;
 use crate::plugin::{Cache, Engines, Loader};
 use crate::ports::Ports;
 use crate::server::{Commons, SPARE_INSTANCES};
@@ -32,7 +29,7 @@ pub struct Host {
 /// # Errors
 /// The machine does not give what serving takes.
 pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
-    log_to_stderr(host.log);
+    log::to_stderr(host.log);
     let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
     let loader = loader(capacity.sessions, host.cache)?;
     tracing::info!(
@@ -46,6 +43,8 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
         cap: Arc::new(Semaphore::new(capacity.sessions as usize)),
         spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
         sessions: TaskTracker::new(),
+        left_behind: TaskTracker::new(),
+        budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
         ports: Ports::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
@@ -76,15 +75,4 @@ pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
         }
     });
     Loader::new(engines, cache).map_err(anyhow::Error::from).context("host fault: WASI can't be linked")
-}
-
-/// Logs go to stderr; stdout is for events. Of the libraries only errors are logged: the rest is said by us.
-pub fn log_to_stderr(level: LevelFilter) {
-    let ours = Targets::new().with_target("wharf", level).with_target("guest", level);
-    let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // A log that can't be written, to a closed pipe say, must not panic over that.
-        .log_internal_errors(false);
-    tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
 }

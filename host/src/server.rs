@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budget;
+use crate::concurrency;
 use crate::config::{Address, Concurrency, Settings};
 use crate::listen::{Caps, Listener, accept_until};
 use crate::plugin::Generation;
@@ -24,8 +26,12 @@ pub struct Commons {
     pub cap: Arc<Semaphore>,
     /// Instances at once that are no session's own.
     pub spare: Arc<Semaphore>,
-    /// The sessions that run.
+    /// The sessions that run, and that a stop waits for.
     pub sessions: TaskTracker,
+    /// Those that it does not wait for.
+    pub left_behind: TaskTracker,
+    /// How many requests are to be taken at all, where that is bounded.
+    pub budget: Option<Arc<Budget>>,
     pub ports: Ports,
 }
 
@@ -74,25 +80,27 @@ impl Server {
     pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
         let Terms { plugin, settings, .. } = service.terms();
         let commons = &service.commons;
-        let listener = Listener::bind(asked, settings.backlog).map_err(|error| commons.ports.explain(asked, error))?;
+        let listener = Listener::bind(asked, &settings.socket).map_err(|error| commons.ports.explain(asked, error))?;
         let listener = Arc::new(listener);
         let claim = commons.ports.claim(listener.address(), plugin);
         let cap = cap(&settings);
-        let caps = Caps { host: commons.cap.clone(), server: Arc::new(Semaphore::new(cap as usize)) };
+        let caps = Caps {
+            host: commons.cap.clone(),
+            server: Arc::new(Semaphore::new(cap as usize)),
+            budget: commons.budget.clone(),
+        };
+        if let Some(budget) = &commons.budget {
+            budget.touch();
+        }
         let stop = CancellationToken::new();
         let accepting = tokio::spawn({
             let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
             async move {
-                accept_until(&listener, &caps, &stop, |stream, permit| {
-                    let terms = service.terms();
-                    service.commons.sessions.spawn(async move {
-                        session::serve(stream, terms).await;
-                        drop(permit);
-                    });
-                })
-                .await;
+                let begin = |arrival, permit| concurrency::begin(arrival, permit, service.terms(), &service.commons);
+                accept_until(&listener, &caps, &stop, begin).await;
             }
         });
+        tokio::spawn(upkeep(service.clone(), listener.address().clone(), stop.clone()));
         Ok(Self { asked: asked.clone(), listener, _claim: claim, caps, cap, stop, accepting })
     }
 
@@ -108,8 +116,8 @@ impl Server {
 
     /// Takes new settings over without closing anything.
     pub fn adjust(&mut self, settings: &Settings) {
-        if let Err(error) = self.listener.set_backlog(settings.backlog) {
-            tracing::error!(address = %self.address(), %error, "the backlog stays as it was");
+        if let Err(error) = self.listener.adjust(&settings.socket) {
+            tracing::error!(address = %self.address(), %error, "the listener stays as it was");
         }
         let cap = cap(settings);
         let permits = &self.caps.server;
@@ -137,7 +145,23 @@ impl Server {
 
 fn cap(settings: &Settings) -> u32 {
     match settings.concurrency {
-        Concurrency::Task => settings.max_connections,
+        Concurrency::Task | Concurrency::Thread => settings.max_connections,
         Concurrency::Serial => 1,
+        Concurrency::Process => settings.max_connections.min(settings.max_children),
+    }
+}
+
+/// Calls the plugin's `service-actions` once every interval, for as long as the server accepts.
+async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken) {
+    loop {
+        let terms = service.terms();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(terms.settings.service_interval) => {}
+        }
+        let terms = service.terms();
+        if terms.generation.guest.has_hooks() {
+            session::service_actions(&terms, &address).await;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One connection's way through its plugin: verify, instance, verify-request, setup, handle, finish, close. The one
+//! One request's way through its plugin: verify, instance, verify-request, setup, handle, finish, close. The one
 //! place that knows both sockets and guests.
 
 use std::fmt;
@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
-use crate::config::Settings;
+use crate::config::{Address, Settings};
 use crate::endpoint::Endpoint;
-use crate::listen::Stream;
-use crate::plugin::{Cause, Connection, Fault, Generation, Origin, Request, Running};
+use crate::listen::{Arrival, Datagrams, Packet, Stream};
+use crate::plugin::{Cause, Connection, DatagramSocket, Fault, Generation, Origin, Peer, Request};
 
 /// What a session is made of, taken together when its connection was accepted: whatever is replaced later, this
 /// session ends as it began.
@@ -52,24 +52,32 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Serves one connection, from its acceptance to its close. Returns when the descriptor is closed.
-pub async fn serve(stream: Stream, terms: Terms) {
-    let client = stream.client().clone();
-    if let Endpoint::Inet(addr) = client
-        && let Err(list) = terms.settings.admits(addr)
-    {
-        return refuse(&stream, &terms.plugin, list);
-    }
+/// Serves one request, from its arrival to its close. Returns when its connection, if it is one, is closed.
+pub async fn serve(arrival: Arrival, terms: Terms) {
+    let (client, server) = arrival.ends();
     let origin = Arc::new(Origin {
         plugin: terms.plugin.clone(),
         generation: terms.generation.id.clone(),
-        client,
-        server: stream.server().clone(),
+        client: client.clone(),
+        server: server.clone(),
     });
+    if let Endpoint::Inet(addr) = client
+        && let Err(list) = terms.settings.admits(*addr)
+    {
+        refused(&origin, list);
+        if let Arrival::Connection(stream) = &arrival {
+            shut_down(stream);
+        }
+        return;
+    }
+    let peer = match arrival {
+        Arrival::Connection(stream) => Peer::Connection(Box::new(stream)),
+        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes.into(), socket),
+    };
     let stop = pin!(terms.generation.deadline.cancelled());
     let timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut session = Session { terms: &terms, origin, deadline: Deadline { stop, timer, limit: Duration::ZERO } };
-    if let Some(connection) = session.run(Box::new(stream)).await {
+    if let Some(connection) = session.run(peer).await {
         tokio::select! {
             () = connection.close() => {}
             () = terms.generation.deadline.cancelled() => {}
@@ -77,10 +85,33 @@ pub async fn serve(stream: Stream, terms: Terms) {
     }
 }
 
-fn refuse(stream: &Stream, plugin: &str, by: &str) {
-    tracing::info!(%plugin, client = %stream.client(), %by, "client refused");
-    // As socketserver's shutdown_request; the close follows when the stream is dropped.
-    let _ = stream.shutdown(Shutdown::Both);
+fn refused(origin: &Origin, by: &str) {
+    let Origin { plugin, client, .. } = origin;
+    tracing::info!(%plugin, %client, %by, "client refused");
+}
+
+/// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
+pub async fn service_actions(terms: &Terms, address: &Address) {
+    let Terms { plugin, generation, settings, spare } = terms;
+    let nobody = Endpoint::Unix(None);
+    let origin =
+        Origin { plugin: plugin.clone(), generation: generation.id.clone(), client: nobody.clone(), server: nobody };
+    let limit = settings.timeouts.finish;
+    let upkeep = async {
+        // Never closed, and everybody in the queue has a time limit.
+        let _turn = spare.acquire().await;
+        generation.guest.service_actions(Arc::new(origin), settings.clone()).await
+    };
+    let done = tokio::time::timeout(limit, upkeep).await.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit))));
+    if let Err(fault) = done {
+        let (generation, phase) = (&generation.id, "service-actions");
+        tracing::warn!(%plugin, %generation, server = %address, %phase, cause = fault.to_string(), "upkeep failed");
+    }
+}
+
+/// As socketserver's `shutdown_request`; the close follows when the connection is dropped.
+fn shut_down(connection: &dyn Connection) {
+    let _ = connection.shutdown(Shutdown::Both);
 }
 
 struct Session<'p, 't> {
@@ -90,65 +121,56 @@ struct Session<'p, 't> {
 }
 
 impl Session<'_, '_> {
-    /// Everything between accept and close. None where the client is to be turned away without ceremony.
-    async fn run(&mut self, connection: Box<dyn Connection>) -> Option<Box<dyn Connection>> {
+    /// Everything between arrival and close. None where no connection is left to be closed with care.
+    async fn run(&mut self, peer: Peer) -> Option<Box<dyn Connection>> {
         let Settings { timeouts, .. } = &*self.terms.settings;
         self.deadline.set(timeouts.setup);
-        let mut running = match self.instantiate(connection).await {
-            Ok(running) => running,
-            Err(connection) => return connection,
+        let request = Request { peer, origin: self.origin.clone(), settings: self.terms.settings.clone() };
+        let instance = async { Ok(self.terms.generation.guest.instantiate(request).await) };
+        let mut running = match self.deadline.bound(instance).await {
+            Ok(Ok(running)) => running,
+            Ok(Err((fault, peer))) => {
+                self.failed(Phase::Instance, fault).await;
+                return peer.into_connection();
+            }
+            // The connection went with the instance that never came to be.
+            Err(fault) => {
+                self.failed(Phase::Instance, fault).await;
+                return None;
+            }
         };
         match self.deadline.bound(running.verify_request()).await {
             Ok(true) => {}
             Ok(false) => {
-                let Origin { plugin, client, .. } = &*self.origin;
-                tracing::info!(%plugin, %client, by = %"verify-request", "client refused");
-                let _ = running.into_connection().shutdown(Shutdown::Both);
+                refused(&self.origin, "verify-request");
+                if let Peer::Connection(connection) = running.into_peer() {
+                    shut_down(&*connection);
+                }
                 return None;
             }
-            // socketserver's verify_request runs before its try: an error there is handled like any other.
+            // In socketserver, too, an error of verify_request goes to handle_error.
             Err(fault) => {
                 self.failed(Phase::VerifyRequest, fault).await;
-                return Some(running.into_connection());
+                return running.into_peer().into_connection();
             }
         }
         if let Err(fault) = self.deadline.bound(running.setup()).await {
             self.failed(Phase::Setup, fault).await;
-            return Some(running.into_connection());
+            return running.into_peer().into_connection();
         }
         self.deadline.set(timeouts.handle);
         if let Err(fault) = self.deadline.bound(running.handle()).await {
             let fatal = fault.is_fatal();
             self.failed(Phase::Handle, fault).await;
             if fatal {
-                return Some(running.into_connection());
+                return running.into_peer().into_connection();
             }
         }
         self.deadline.set(timeouts.finish);
         if let Err(fault) = self.deadline.bound(running.finish()).await {
             self.failed(Phase::Finish, fault).await;
         }
-        Some(running.into_connection())
-    }
-
-    async fn instantiate(
-        &mut self,
-        connection: Box<dyn Connection>,
-    ) -> Result<Box<dyn Running>, Option<Box<dyn Connection>>> {
-        let request = Request { connection, origin: self.origin.clone(), settings: self.terms.settings.clone() };
-        let made = self.deadline.bound(async { Ok(self.terms.generation.guest.instantiate(request).await) });
-        match made.await {
-            Ok(Ok(running)) => Ok(running),
-            Ok(Err((fault, connection))) => {
-                self.failed(Phase::Instance, fault).await;
-                Err(Some(connection))
-            }
-            // The connection went with the instance that never came to be.
-            Err(fault) => {
-                self.failed(Phase::Instance, fault).await;
-                Err(None)
-            }
-        }
+        running.into_peer().into_connection()
     }
 
     /// Says that a phase failed, to the log and to the plugin.
@@ -177,7 +199,7 @@ impl Session<'_, '_> {
         let told = tokio::time::timeout(limit, hook).await;
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
             let phase = "handle-error";
-            tracing::warn!(%plugin, %generation, %client, %phase, cause = %fault, "session failed");
+            tracing::warn!(%plugin, %generation, %client, %phase, cause = fault.to_string(), "session failed");
         }
     }
 }
@@ -226,5 +248,15 @@ impl Connection for Stream {
 
     fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(Self::close(*self))
+    }
+}
+
+impl DatagramSocket for Datagrams {
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()> {
+        Self::try_send_to(self, data, destination)
+    }
+
+    fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_sendable(self, cx)
     }
 }

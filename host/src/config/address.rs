@@ -10,7 +10,8 @@ use serde::Deserialize;
 /// The families socketserver knows, as URL schemes.
 const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 
-/// Where a server listens: `tcp://127.0.0.1:9999`, `tcp://[::]:0`. Port 0 leaves the choice to the kernel.
+/// Where a server listens: `tcp://127.0.0.1:9999`, `udp://[::]:0`, `unix:///run/x.sock`, `unixgram://@abstract`. Port 0
+/// leaves the choice to the kernel; a Unix name with `@` in front is in Linux's abstract namespace, without a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Address {
@@ -21,11 +22,18 @@ pub enum Address {
 }
 
 impl Address {
-    /// Whether only this machine can reach it: loopback, or a Unix socket.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(addr) | Self::Udp(addr) => addr.ip().is_loopback(),
-            Self::Unix(_) | Self::Unixgram(_) => true,
+    /// Whether it carries connections, and not datagrams.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// The address of the other sort in the same place.
+    pub fn counterpart(&self) -> Self {
+        match self.clone() {
+            Self::Tcp(addr) => Self::Udp(addr),
+            Self::Udp(addr) => Self::Tcp(addr),
+            Self::Unix(path) => Self::Unixgram(path),
+            Self::Unixgram(path) => Self::Unix(path),
         }
     }
 }
@@ -78,7 +86,7 @@ fn inet(text: &str, scheme: &str, rest: &str) -> Result<SocketAddr, String> {
 const MAX_PATH: usize = 107;
 
 fn path(text: &str, scheme: &str, rest: &str) -> Result<PathBuf, String> {
-    if !rest.starts_with('/') {
+    if rest == "@" || !rest.starts_with(['/', '@']) {
         Err(format!("{text:?} has no absolute path; write \"{scheme}:///run/{rest}\""))
     } else if rest.len() > MAX_PATH {
         Err(format!("{text:?} has a path of {} bytes; a Unix socket's is at most {MAX_PATH}", rest.len()))

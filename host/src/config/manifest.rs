@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
 use super::{Address, Size, Span};
 
@@ -25,6 +26,16 @@ pub struct ManifestFile {
     allow: Option<OneOrMore<Network>>,
     deny: Option<OneOrMore<Network>>,
     args: Option<Vec<String>>,
+    max_packet_size: Option<NonZeroU32>,
+    max_children: Option<NonZeroU32>,
+    daemon_threads: Option<bool>,
+    block_on_close: Option<bool>,
+    allow_reuse_address: Option<bool>,
+    allow_reuse_port: Option<bool>,
+    disable_nagle_algorithm: Option<bool>,
+    service_interval: Option<Span>,
+    #[serde(default)]
+    unix: UnixFile,
     #[serde(default)]
     timeouts: TimeoutsFile,
     #[serde(default)]
@@ -55,17 +66,30 @@ struct LimitsFile {
 struct GrantsFile {
     dirs: Option<Vec<DirGrant>>,
     env: Option<BTreeMap<String, String>>,
+    send_to: Option<OneOrMore<Network>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct UnixFile {
+    mode: Option<Mode>,
+    user: Option<User>,
+    group: Option<Group>,
 }
 
 /// How requests share the host: socketserver's choice of server class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Concurrency {
-    /// Every connection in a task of its own.
+    /// Every request in a task of its own.
     #[default]
     Task,
-    /// One connection at a time; the others wait in the backlog.
+    /// One request at a time; the others wait in the backlog. `TCPServer`.
     Serial,
+    /// Every request in an OS thread of its own. `ThreadingMixIn`.
+    Thread,
+    /// Every request in a child process of its own. `ForkingMixIn`.
+    Process,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -76,7 +100,7 @@ enum InstancePolicy {
 }
 
 /// A host folder that the guest sees at `guest`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DirGrant {
     /// Relative to the file that grants it.
@@ -86,7 +110,7 @@ pub struct DirGrant {
     pub access: Access,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     #[default]
@@ -217,6 +241,19 @@ impl ManifestFile {
             allow: self.allow.or(base.allow),
             deny: self.deny.or(base.deny),
             args: self.args.or(base.args),
+            max_packet_size: self.max_packet_size.or(base.max_packet_size),
+            max_children: self.max_children.or(base.max_children),
+            daemon_threads: self.daemon_threads.or(base.daemon_threads),
+            block_on_close: self.block_on_close.or(base.block_on_close),
+            allow_reuse_address: self.allow_reuse_address.or(base.allow_reuse_address),
+            allow_reuse_port: self.allow_reuse_port.or(base.allow_reuse_port),
+            disable_nagle_algorithm: self.disable_nagle_algorithm.or(base.disable_nagle_algorithm),
+            service_interval: self.service_interval.or(base.service_interval),
+            unix: UnixFile {
+                mode: self.unix.mode.or(base.unix.mode),
+                user: self.unix.user.or(base.unix.user),
+                group: self.unix.group.or(base.unix.group),
+            },
             timeouts: TimeoutsFile {
                 setup: self.timeouts.setup.or(base.timeouts.setup),
                 idle: self.timeouts.idle.or(base.timeouts.idle),
@@ -228,20 +265,31 @@ impl ManifestFile {
                 memory: self.limits.memory.or(base.limits.memory),
                 cpu: self.limits.cpu.or(base.limits.cpu),
             },
-            grants: GrantsFile { dirs: self.grants.dirs.or(base.grants.dirs), env },
+            grants: GrantsFile {
+                dirs: self.grants.dirs.or(base.grants.dirs),
+                env,
+                send_to: self.grants.send_to.or(base.grants.send_to),
+            },
         }
     }
 }
 
 /// Everything known about how one plugin is to be served.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
+    /// Not for a child process, which is given its socket.
+    #[serde(skip)]
     pub listen: Vec<Address>,
     pub concurrency: Concurrency,
-    /// Connections the kernel holds for a listener before they are accepted (listen(2)).
-    pub backlog: u32,
     /// Sessions at once, on each of the plugin's listeners.
     pub max_connections: u32,
+    /// Children at once, on each of the plugin's listeners; they count as sessions, too.
+    pub max_children: u32,
+    /// Whether a stop waits for the sessions that are threads or processes.
+    pub joined: bool,
+    /// How often a plugin that wants it is called for its own upkeep.
+    pub service_interval: Duration,
+    pub socket: SocketSettings,
     pub allow: Option<Vec<IpNet>>,
     pub deny: Vec<IpNet>,
     pub args: Vec<String>,
@@ -250,7 +298,31 @@ pub struct Settings {
     pub grants: Grants,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is asked of the sockets themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSettings {
+    /// Connections the kernel holds for a listener before they are accepted (listen(2)).
+    pub backlog: u32,
+    /// `SO_REUSEADDR`, for TCP.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// `TCP_NODELAY`.
+    pub nodelay: bool,
+    /// Bytes of a datagram that are received; the rest is cut off.
+    pub max_packet_size: u32,
+    pub unix: UnixSettings,
+}
+
+/// What becomes of a Unix socket's file. None leaves it the owner that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixSettings {
+    pub mode: u32,
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// The sandbox's making, `verify-request` and `setup` together.
     pub setup: Duration,
@@ -263,7 +335,7 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of linear memory, over all memories of one instance.
     pub memory: u64,
@@ -271,10 +343,12 @@ pub struct Limits {
     pub cpu: Duration,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     pub dirs: Vec<DirGrant>,
     pub env: BTreeMap<String, String>,
+    /// Where a datagram handler may send to, beside its client.
+    pub send_to: Vec<IpNet>,
 }
 
 impl Settings {
@@ -321,10 +395,27 @@ impl Settings {
         }) {
             return Err(ConfigError::new("listen", format_args!("{twice} stands there twice; once is enough")));
         }
+        let concurrency = all.concurrency.unwrap_or_default();
         let span = |value: Option<Span>, default: u64| value.map_or(Duration::from_secs(default), |span| span.0);
         Ok(Self {
-            concurrency: all.concurrency.unwrap_or_default(),
-            backlog: all.backlog.map_or(1024, NonZeroU32::get),
+            concurrency,
+            max_children: all.max_children.map_or(40, NonZeroU32::get),
+            joined: !matches!(concurrency, Concurrency::Thread | Concurrency::Process)
+                || all.block_on_close.unwrap_or(true)
+                    && !(concurrency == Concurrency::Thread && all.daemon_threads.unwrap_or(false)),
+            service_interval: all.service_interval.map_or(Duration::from_millis(500), |span| span.0),
+            socket: SocketSettings {
+                backlog: all.backlog.map_or(1024, NonZeroU32::get),
+                reuse_address: all.allow_reuse_address.unwrap_or(true),
+                reuse_port: all.allow_reuse_port.unwrap_or(false),
+                nodelay: all.disable_nagle_algorithm.unwrap_or(true),
+                max_packet_size: all.max_packet_size.map_or(8192, NonZeroU32::get),
+                unix: UnixSettings {
+                    mode: all.unix.mode.map_or(0o600, |mode| mode.0),
+                    user: all.unix.user.map(|user| user.0),
+                    group: all.unix.group.map(|group| group.0),
+                },
+            },
             max_connections: all.max_connections.map_or(1024, NonZeroU32::get),
             allow: all.allow.map(networks),
             deny: all.deny.map(networks).unwrap_or_default(),
@@ -340,7 +431,11 @@ impl Settings {
                 memory: all.limits.memory.map_or(Self::LIMITS.memory, |size| size.0),
                 cpu: all.limits.cpu.map_or(Self::LIMITS.cpu, |span| span.0),
             },
-            grants: Grants { dirs: all.grants.dirs.unwrap_or_default(), env: all.grants.env.unwrap_or_default() },
+            grants: Grants {
+                dirs: all.grants.dirs.unwrap_or_default(),
+                env: all.grants.env.unwrap_or_default(),
+                send_to: all.grants.send_to.map(networks).unwrap_or_default(),
+            },
             listen,
         })
     }
@@ -385,7 +480,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.listen, ["tcp://127.0.0.1:1".parse().unwrap()]);
-        assert_eq!((settings.backlog, settings.max_connections), (5, 7));
+        assert_eq!((settings.socket.backlog, settings.max_connections), (5, 7));
         let seconds = [settings.timeouts.idle, settings.timeouts.setup, settings.timeouts.finish].map(|d| d.as_secs());
         assert_eq!(seconds, [1, 2, 3]);
     }

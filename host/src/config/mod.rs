@@ -3,12 +3,15 @@
 mod address;
 mod host;
 mod manifest;
+mod owner;
 mod text;
 mod units;
 
 pub use address::Address;
 pub use host::HostConfig;
-pub use manifest::{Access, Concurrency, DirGrant, Grants, Limits, ManifestFile, Origin, Settings, Timeouts};
+pub use manifest::{
+    Access, Concurrency, DirGrant, Grants, Limits, ManifestFile, Origin, Settings, SocketSettings, Timeouts,
+};
 pub use text::{ConfigError, read};
 pub use units::{Size, Span};
 

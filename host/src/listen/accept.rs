@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{Listener, Stream};
+use super::{Arrival, Listener};
+use crate::budget::Budget;
 
 /// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
 /// the kernel's backlog holds who comes: back-pressure, not errors.
@@ -15,39 +17,49 @@ use super::{Listener, Stream};
 pub struct Caps {
     pub host: Arc<Semaphore>,
     pub server: Arc<Semaphore>,
+    /// How many there may be at all, where that is bounded.
+    pub budget: Option<Arc<Budget>>,
 }
 
 /// The right to one session, given back when it is dropped.
 pub struct Permit {
     _server: OwnedSemaphorePermit,
     _host: OwnedSemaphorePermit,
+    budget: Option<(Arc<Budget>, OwnedSemaphorePermit)>,
 }
 
 impl Caps {
     /// The server's first, so that a server at its own cap keeps nothing from the others while it waits.
     async fn permit(&self) -> Permit {
         const OPEN: &str = "the semaphores are never closed";
+        let budget = match &self.budget {
+            Some(budget) => Some((budget.clone(), budget.reserve().await)),
+            None => None,
+        };
         let server = self.server.clone().acquire_owned().await.expect(OPEN);
         let host = self.host.clone().acquire_owned().await.expect(OPEN);
-        Permit { _server: server, _host: host }
-    }
-
-    fn try_permit(&self) -> Option<Permit> {
-        let server = self.server.clone().try_acquire_owned().ok()?;
-        let host = self.host.clone().try_acquire_owned().ok()?;
-        Some(Permit { _server: server, _host: host })
+        Permit { _server: server, _host: host, budget }
     }
 }
 
-/// Accepts and hands over connections until `stop`; then once more what the kernel had accepted already, because those
+impl Permit {
+    /// A request was taken with it.
+    fn taken(&mut self) {
+        if let Some((budget, reserved)) = self.budget.take() {
+            budget.spend(reserved);
+        }
+    }
+}
+
+/// Accepts and hands over requests until `stop`; then once more what the kernel had accepted already, because those
 /// clients were told that they are connected.
 ///
-/// `connected` must not wait: whatever is slow belongs into the session's own task.
+/// `arrived` must not wait: whatever is slow belongs into the session's own task.
 pub async fn accept_until(
     listener: &Listener,
     caps: &Caps,
     stop: &CancellationToken,
-    mut connected: impl FnMut(Stream, Permit),
+    mut arrived: impl FnMut(Arrival, Permit),
 ) {
     let mut trouble = Trouble::default();
     loop {
@@ -56,11 +68,12 @@ pub async fn accept_until(
             () = stop.cancelled() => break,
             permit = async { listener.ready().await.ok()?; Some(caps.permit().await) } => permit,
         };
-        let Some(permit) = permit else { return }; // The runtime is going.
-        match listener.try_accept() {
-            Ok(Some(stream)) => {
+        let Some(mut permit) = permit else { return }; // The runtime is going.
+        match listener.try_take() {
+            Ok(Some(arrival)) => {
+                permit.taken();
                 trouble.passed();
-                connected(stream, permit);
+                arrived(arrival, permit);
             }
             Ok(None) => {}
             Err(error) => {
@@ -73,9 +86,13 @@ pub async fn accept_until(
             }
         }
     }
-    while let Some(permit) = caps.try_permit() {
-        match listener.try_accept() {
-            Ok(Some(stream)) => connected(stream, permit),
+    // A permit that is there at once, or none.
+    while let Some(mut permit) = caps.permit().now_or_never() {
+        match listener.try_take() {
+            Ok(Some(arrival)) => {
+                permit.taken();
+                arrived(arrival, permit);
+            }
             Ok(None) | Err(_) => return,
         }
     }

@@ -1,54 +1,95 @@
-//! A bound, listening socket.
+//! A bound socket that requests arrive on.
 
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use rustix::net::SocketFlags;
+use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Stream;
-use crate::config::Address;
+use super::bind::{Bound, SocketFile, bind};
+use super::{Datagrams, Packet, Stream};
+use crate::config::{Address, SocketSettings};
+use crate::endpoint::Endpoint;
 
-/// A listening stream socket.
+/// A request, as it comes in.
+pub enum Arrival {
+    Connection(Stream),
+    Datagram(Packet),
+}
+
+impl Arrival {
+    /// A request that another process of this program took, with the socket that was inherited from it: the connection,
+    /// or what the packet came on.
+    ///
+    /// # Errors
+    /// The descriptor is no such socket.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn inherited(socket: OwnedFd, client: Endpoint, server: Endpoint, packet: Option<Vec<u8>>) -> io::Result<Self> {
+        match (packet, &client) {
+            (Some(bytes), _) => {
+                let socket = register(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
+                let socket = Arc::new(Datagrams::new(socket, 0));
+                Ok(Self::Datagram(Packet { bytes, client, server, socket }))
+            }
+            (None, Endpoint::Inet(addr)) => Stream::tcp(socket, *addr, Some(server)).map(Self::Connection),
+            (None, Endpoint::Unix(_)) => Stream::unix(socket, client, Some(server)).map(Self::Connection),
+        }
+    }
+
+    /// The client's end, and this one.
+    pub fn ends(&self) -> (&Endpoint, &Endpoint) {
+        match self {
+            Self::Connection(stream) => (stream.client(), stream.server()),
+            Self::Datagram(packet) => (&packet.client, &packet.server),
+        }
+    }
+}
+
+/// A bound socket that requests arrive on: a listening one, or one for datagrams.
 ///
 /// It is an [`AsyncFd`] and no `tokio::net::TcpListener` because the accept loop has to know that a client is there
 /// *before* it takes a permit: a thousand idle listeners would hold a thousand permits else.
 pub struct Listener {
-    socket: AsyncFd<Socket>,
+    kind: Kind,
     /// With the port the kernel chose.
     address: Address,
+    /// This end, as sessions are told it: none for a wildcard, where it depends on the connection.
+    local: Option<Endpoint>,
+    _file: Option<SocketFile>,
+}
+
+enum Kind {
+    Stream(AsyncFd<Socket>),
+    Datagram(Arc<Datagrams>),
 }
 
 impl Listener {
-    /// Binds `address` and listens, with `backlog` connections at most held by the kernel.
+    /// Binds `address`; a stream socket listens, too.
     ///
     /// # Errors
-    /// Those of socket(2), bind(2) and listen(2); `Unsupported` for an address no stream server can have.
+    /// Those of socket(2), bind(2) and listen(2).
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
-        let Address::Tcp(addr) = address else {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "only tcp:// is served"));
+    pub fn bind(address: &Address, settings: &SocketSettings) -> io::Result<Self> {
+        let Bound { socket, address, file } = bind(address, settings)?;
+        let local = match &address {
+            Address::Tcp(addr) | Address::Udp(addr) => (!addr.ip().is_unspecified()).then_some(Endpoint::Inet(*addr)),
+            Address::Unix(path) | Address::Unixgram(path) => Some(Endpoint::Unix(path.to_str().map(str::to_owned))),
         };
-        let socket = Socket::new(Domain::for_address(*addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        // A listener that went a moment ago leaves connections in TIME_WAIT behind, which must not keep the port.
-        socket.set_reuse_address(true)?;
-        if addr.is_ipv6() {
-            // [::] means IPv6 alone, whatever net.ipv6.bindv6only says, so that 0.0.0.0 can stand beside it.
-            socket.set_only_v6(true)?;
-        }
-        // Accepted sockets inherit it: an answer goes out when the handler sends it, and no call a connection is spent.
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&SockAddr::from(*addr))?;
-        socket.listen(backlog_argument(backlog))?;
-        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        #[expect(unsafe_code, reason = "tokio offers readiness of a listener in no other way")]
-        // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        Ok(Self { socket, address: Address::Tcp(local) })
+        let kind = if address.is_stream() {
+            socket.listen(backlog_argument(settings.backlog))?;
+            Kind::Stream(register(socket, Interest::READABLE)?)
+        } else {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            Kind::Datagram(Arc::new(Datagrams::new(register(socket, both)?, settings.max_packet_size)))
+        };
+        Ok(Self { kind, address, local, _file: file })
     }
 
     /// Where it listens, with the real port.
@@ -56,41 +97,74 @@ impl Listener {
         &self.address
     }
 
-    /// Changes how many connections the kernel holds; none of those it holds now is lost.
+    /// Takes new settings over, as far as a bound socket can; nothing that the kernel holds now is lost.
     ///
     /// # Errors
     /// Those of listen(2).
-    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        self.socket.get_ref().listen(backlog_argument(backlog))
+    pub fn adjust(&self, settings: &SocketSettings) -> io::Result<()> {
+        match &self.kind {
+            Kind::Stream(socket) => socket.get_ref().listen(backlog_argument(settings.backlog)),
+            Kind::Datagram(socket) => {
+                socket.set_max_packet_size(settings.max_packet_size);
+                Ok(())
+            }
+        }
     }
 
-    /// Waits until a connection may be there to accept. Cancel-safe.
+    /// Waits until a request may be there. Cancel-safe.
     ///
     /// # Errors
     /// The runtime is shutting down.
     pub(super) async fn ready(&self) -> io::Result<()> {
-        self.socket.readable().await.map(|mut guard| guard.retain_ready())
+        match &self.kind {
+            Kind::Stream(socket) => socket.readable().await.map(|mut guard| guard.retain_ready()),
+            Kind::Datagram(socket) => socket.ready().await,
+        }
     }
 
-    /// Accepts a connection if one is there, else none.
+    /// Takes a request if one is there, else none.
     ///
     /// # Errors
-    /// Those of accept(2).
-    pub(super) fn try_accept(&self) -> io::Result<Option<Stream>> {
-        let accepted = self.socket.try_io(Interest::READABLE, |socket| {
-            Ok(acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
-        });
-        let (fd, client) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
+    /// Those of accept(2) and recvfrom(2).
+    pub(super) fn try_take(&self) -> io::Result<Option<Arrival>> {
+        let taken = match &self.kind {
+            Kind::Stream(socket) => self.try_accept(socket).map(Arrival::Connection),
+            Kind::Datagram(socket) => socket.try_recv(self.local.as_ref(), &self.address).map(Arrival::Datagram),
         };
-        // Without an address the client is gone already (accept(2) gives a length of 0 then).
-        let client =
-            client.and_then(|client| SocketAddr::try_from(client).ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
-        let Address::Tcp(listening) = self.address else { unreachable!("bind makes TCP listeners alone") };
-        Ok(Some(Stream::tcp(fd, client, listening)?))
+        match taken {
+            Ok(arrival) => Ok(Some(arrival)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
+
+    fn try_accept(&self, socket: &AsyncFd<Socket>) -> io::Result<Stream> {
+        let flags = (SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).bits().cast_signed();
+        let (accepted, client) = socket.try_io(Interest::READABLE, |socket| socket.accept4(flags))?;
+        let accepted = OwnedFd::from(accepted);
+        match self.address {
+            Address::Tcp(_) => {
+                // Without an address the client is gone already.
+                let client = client.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+                Stream::tcp(accepted, client, self.local.clone())
+            }
+            _ => Stream::unix(accepted, unix_endpoint(&client), self.local.clone()),
+        }
+    }
+}
+
+/// A Unix socket's name, abstract ones with the `@` that ss(8) and others write.
+fn unix_endpoint(address: &SockAddr) -> Endpoint {
+    let path = address.as_pathname().map(|path| path.to_string_lossy().into_owned());
+    let name = || address.as_abstract_namespace().map(|name| format!("@{}", String::from_utf8_lossy(name)));
+    Endpoint::Unix(path.or_else(name))
+}
+
+fn register(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
+    #[expect(unsafe_code, reason = "tokio offers readiness of a listener in no other way")]
+    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    Ok(registered?)
 }
 
 /// listen(2) takes an `int`, and cuts it to `net.core.somaxconn` itself.

@@ -1,9 +1,12 @@
-//! Listeners and the connections they accept. Nothing here knows of wasm.
+//! Listeners, and the connections and datagrams that arrive on them. Nothing here knows of wasm.
 
 mod accept;
+mod bind;
+mod datagram;
 mod listener;
 mod stream;
 
 pub use accept::{Caps, Permit, accept_until};
-pub use listener::Listener;
+pub use datagram::{Datagrams, Packet};
+pub use listener::{Arrival, Listener};
 pub use stream::Stream;

@@ -3,24 +3,29 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 
 /// An accepted connection, which remembers whether its client has finished sending.
 pub struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     client: Endpoint,
     server: Endpoint,
     at_end: bool,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s in all, as nginx's
@@ -29,11 +34,19 @@ const LINGER_IDLE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(30);
 
 impl Stream {
-    /// `listening` is the listener's address, which is this end's unless it is a wildcard.
-    pub(super) fn tcp(fd: OwnedFd, client: SocketAddr, listening: SocketAddr) -> io::Result<Self> {
+    /// `local` is this end, where the listener knows it: on a wildcard address, only the connection does.
+    pub(super) fn tcp(fd: OwnedFd, client: SocketAddr, local: Option<Endpoint>) -> io::Result<Self> {
         let socket = TcpStream::from_std(fd.into())?;
-        let server = if listening.ip().is_unspecified() { socket.local_addr()? } else { listening };
-        Ok(Self { socket, client: Endpoint::Inet(client), server: Endpoint::Inet(server), at_end: false })
+        let server = match local {
+            Some(local) => local,
+            None => Endpoint::Inet(socket.local_addr()?),
+        };
+        Ok(Self { socket: Socket::Tcp(socket), client: Endpoint::Inet(client), server, at_end: false })
+    }
+
+    pub(super) fn unix(fd: OwnedFd, client: Endpoint, local: Option<Endpoint>) -> io::Result<Self> {
+        let socket = Socket::Unix(UnixStream::from_std(fd.into())?);
+        Ok(Self { socket, client, server: local.unwrap_or(Endpoint::Unix(None)), at_end: false })
     }
 
     /// The client's end.
@@ -54,7 +67,10 @@ impl Stream {
         }
         // tokio's poll path forgets readiness after a short read, which spares the EAGAIN of try-then-wait a message.
         let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+        ready!(match &mut self.socket {
+            Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+            Socket::Unix(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+        })?;
         let read = buffer.filled().len();
         self.at_end |= read == 0 && buffer.capacity() > 0;
         Poll::Ready(Ok(read))
@@ -62,17 +78,23 @@ impl Stream {
 
     /// Writes what the kernel takes now; `WouldBlock` if that is nothing.
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        self.socket.try_write(data)
+        match &self.socket {
+            Socket::Tcp(socket) => socket.try_write(data),
+            Socket::Unix(socket) => socket.try_write(data),
+        }
     }
 
     /// Waits until the kernel takes bytes again.
     pub fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_write_ready(cx)
+        match &self.socket {
+            Socket::Tcp(socket) => socket.poll_write_ready(cx),
+            Socket::Unix(socket) => socket.poll_write_ready(cx),
+        }
     }
 
     /// shutdown(2).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(&self.socket).shutdown(how)
+        SockRef::from(self).shutdown(how)
     }
 
     /// Closes so that the client gets all that was sent: a close with bytes of the client's unread, or still to come,
@@ -90,6 +112,15 @@ impl Stream {
                 Ok(Ok(_)) if Instant::now() < give_up => {}
                 _ => return,
             }
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
         }
     }
 }

@@ -5,17 +5,15 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
-use super::Origin;
 use super::contract::{Address, Direction, ErrorCode, PACKAGE, VERSION};
 use super::instance::State;
+use super::patience::{Patience, Wait};
 
 /// A client's connection, as much of it as a guest needs. Implemented where sockets are known; called here.
 pub trait Connection: Send + Sync {
@@ -40,29 +38,28 @@ thread_local! {
 
 /// One guest's client, and how long it may be waited for.
 pub(super) struct Client {
-    /// None in a call that serves no client.
+    /// None in a call that serves no client, or serves a datagram.
     connection: Option<Box<dyn Connection>>,
-    origin: Arc<Origin>,
-    /// The operator's limit of one wait. Once it has run out the client counts as gone.
-    idle: Duration,
-    idled_out: bool,
-    /// The guest's own limit.
-    asked: Option<Duration>,
-    /// One timer for all waits. Most end long before it, so it is set when it fires, and not at each wait.
-    timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 /// How an operation on the client went.
-struct Done<T> {
-    result: Result<T, ErrorCode>,
+pub(super) struct Done<T> {
+    pub(super) result: Result<T, ErrorCode>,
     /// Bytes went through, or the guest waited: what the CPU limit counts from.
-    dealt: bool,
-    waited: bool,
+    pub(super) dealt: bool,
+    pub(super) waited: bool,
+}
+
+impl<T> Done<T> {
+    fn at_once(result: Result<T, ErrorCode>) -> Self {
+        Self { result, dealt: false, waited: false }
+    }
 }
 
 impl Client {
-    pub(super) fn new(connection: Option<Box<dyn Connection>>, origin: Arc<Origin>, idle: Duration) -> Self {
-        Self { connection, origin, idle, idled_out: false, asked: None, timer: None }
+    pub(super) fn new(connection: Option<Box<dyn Connection>>, idle: Duration) -> Self {
+        Self { connection, patience: Patience::new(idle) }
     }
 
     pub(super) fn take(&mut self) -> Option<Box<dyn Connection>> {
@@ -70,69 +67,57 @@ impl Client {
     }
 
     fn connection(&self) -> Result<&dyn Connection, ErrorCode> {
-        if self.idled_out {
-            return Err(ErrorCode::TimedOut);
-        }
-        self.connection.as_deref().ok_or_else(|| ErrorCode::Other("this call serves no connection".to_owned()))
+        self.patience.left()?;
+        self.connection.as_deref().ok_or_else(no_connection)
     }
 
     async fn recv(&mut self, max: u32) -> Done<Vec<u8>> {
-        if let Err(error) = self.connection() {
-            return Done { result: Err(error), dealt: false, waited: false };
-        }
+        let Self { connection, patience } = self;
+        let connection = match (patience.left(), connection) {
+            (Err(error), _) => return Done::at_once(Err(error)),
+            (Ok(()), None) => return Done::at_once(Err(no_connection())),
+            (Ok(()), Some(connection)) => connection,
+        };
         let max = CHUNK.min(max as usize);
         if max == 0 {
-            return Done { result: Ok(Vec::new()), dealt: false, waited: false };
+            return Done::at_once(Ok(Vec::new()));
         }
-        let mut deadline = None;
+        let mut wait = Wait::default();
         let result = poll_fn(|cx| {
-            let Some(connection) = &mut self.connection else { return Poll::Ready(Err(ErrorCode::NotPermitted)) };
             let read = BUFFER.with_borrow_mut(|buffer| {
                 connection.poll_recv(cx, &mut buffer[..max]).map_ok(|read| buffer[..read].to_vec())
             });
             match read {
                 Poll::Ready(read) => Poll::Ready(read.map_err(ErrorCode::from)),
-                Poll::Pending => self.poll_timed_out(cx, &mut deadline).map(|()| Err(ErrorCode::TimedOut)),
+                Poll::Pending => patience.poll_timed_out(cx, &mut wait).map(Err),
             }
         })
         .await;
-        let waited = deadline.is_some();
-        Done { dealt: waited || result.as_ref().is_ok_and(|bytes| !bytes.is_empty()), result, waited }
+        let moved = result.as_ref().is_ok_and(|bytes| !bytes.is_empty());
+        if moved {
+            patience.renew();
+        }
+        Done { result, dealt: moved || wait.suspended, waited: wait.suspended }
     }
 
-    /// Waits until `try_send` may take bytes again. True once it is to be tried, false if the time ran out.
-    async fn sendable(&mut self) -> Result<(), ErrorCode> {
-        let mut deadline = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(ready) = self.connection()?.poll_sendable(cx) {
-                return Poll::Ready(ready.map_err(ErrorCode::from));
-            }
-            self.poll_timed_out(cx, &mut deadline).map(|()| Err(ErrorCode::TimedOut))
+    /// Waits until `try_send` may take bytes again.
+    async fn sendable(&mut self, wait: &mut Wait) -> Result<(), ErrorCode> {
+        let Self { connection, patience } = self;
+        let connection = connection.as_deref().ok_or_else(no_connection)?;
+        poll_fn(|cx| match connection.poll_sendable(cx) {
+            Poll::Ready(ready) => Poll::Ready(ready.map_err(ErrorCode::from)),
+            Poll::Pending => patience.poll_timed_out(cx, wait).map(Err),
         })
         .await
     }
+}
 
-    /// Ready once the wait that began at the first call with this `deadline` has lasted too long.
-    fn poll_timed_out(&mut self, cx: &mut Context<'_>, deadline: &mut Option<Instant>) -> Poll<()> {
-        let limit = self.asked.map_or(self.idle, |asked| asked.min(self.idle));
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                self.idled_out = limit == self.idle;
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-    }
+fn no_connection() -> ErrorCode {
+    ErrorCode::Other("this call serves no connection".to_owned())
 }
 
 /// What a dealing with the client means to the CPU meter.
-fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -> Result<T, ErrorCode> {
+pub(super) fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -> Result<T, ErrorCode> {
     if done.dealt {
         store.data_mut().cpu.reset();
     }
@@ -144,7 +129,7 @@ fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -> Result<T,
 }
 
 async fn send(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>) -> Done<()> {
-    let (mut sent, mut waited) = (0, false);
+    let (mut sent, mut wait) = (0, Wait::default());
     let result = loop {
         // Straight from the guest's memory, which stands still while it waits in this call.
         let data = data.as_le_slice(&*store);
@@ -153,17 +138,20 @@ async fn send(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>) -> Do
         }
         match store.data().client.connection().map(|connection| connection.try_send(&data[sent..])) {
             Err(error) => break Err(error),
-            Ok(Ok(n)) => sent += n,
+            Ok(Ok(n)) => {
+                sent += n;
+                store.data_mut().client.patience.renew();
+                wait.again();
+            }
             Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                waited = true;
-                if let Err(error) = store.data_mut().client.sendable().await {
+                if let Err(error) = store.data_mut().client.sendable(&mut wait).await {
                     break Err(error);
                 }
             }
             Ok(Err(error)) => break Err(error.into()),
         }
     };
-    Done { result, dealt: waited || sent > 0, waited }
+    Done { result, dealt: wait.suspended || sent > 0, waited: wait.suspended }
 }
 
 /// Links the interface. One function each, in the contract's order.
@@ -187,11 +175,11 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         Ok((result,))
     })?;
     interface.func_wrap("set-timeout", |mut store, (timeout,): (Option<u64>,)| {
-        store.data_mut().client.asked = timeout.map(Duration::from_nanos);
+        store.data_mut().client.patience.ask(timeout.map(Duration::from_nanos));
         Ok(())
     })?;
-    interface.func_wrap("client-address", |store, (): ()| Ok((Address::from(&store.data().client.origin.client),)))?;
-    interface.func_wrap("server-address", |store, (): ()| Ok((Address::from(&store.data().client.origin.server),)))?;
+    interface.func_wrap("client-address", |store, (): ()| Ok((Address::from(&store.data().origin.client),)))?;
+    interface.func_wrap("server-address", |store, (): ()| Ok((Address::from(&store.data().origin.server),)))?;
     interface.func_wrap("start-tls", |_, (): ()| Ok((Err::<(), _>(ErrorCode::NotPermitted),)))?;
     Ok(())
 }

@@ -41,6 +41,21 @@ impl From<&Endpoint> for Address {
     }
 }
 
+impl TryFrom<Address> for Endpoint {
+    type Error = ErrorCode;
+
+    /// What a guest made up may be no address at all.
+    fn try_from(address: Address) -> Result<Self, ErrorCode> {
+        match address {
+            Address::Inet(InetAddress { ip, port }) => match ip.parse() {
+                Ok(ip) => Ok(Self::Inet(net::SocketAddr::new(ip, port))),
+                Err(_) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),
+            },
+            Address::Unix(path) => Ok(Self::Unix(path)),
+        }
+    }
+}
+
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(variant)]
 pub(super) enum ErrorCode {
@@ -60,6 +75,9 @@ pub(super) enum ErrorCode {
 
 impl From<io::Error> for ErrorCode {
     fn from(error: io::Error) -> Self {
+        if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) {
+            return Self::MessageTooLarge;
+        }
         match error.kind() {
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::ConnectionReset,

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::thread;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::cpu::EPOCH;
@@ -22,7 +23,7 @@ mod small {
 }
 
 /// Which engine a component runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Profile {
     /// Pooled instances, made in microseconds.
     Small,

@@ -1,6 +1,7 @@
 //! One loaded version of a plugin.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -13,11 +14,28 @@ pub struct Generation {
     /// The content's hash, which names it.
     pub id: Arc<str>,
     pub guest: Box<dyn Guest>,
+    code: OnceLock<Arc<[u8]>>,
     /// Cancelled at the drain deadline, once the generation is replaced or its server stops.
     pub deadline: CancellationToken,
 }
 
 impl Generation {
+    pub(super) fn new(id: Arc<str>, guest: Box<dyn Guest>) -> Self {
+        Self { id, guest, code: OnceLock::new(), deadline: CancellationToken::new() }
+    }
+
+    /// Its native code, for another process of this same program. Kept once it was asked for.
+    ///
+    /// # Errors
+    /// wasmtime can't give it.
+    pub fn code(&self) -> io::Result<Arc<[u8]>> {
+        if let Some(code) = self.code.get() {
+            return Ok(code.clone());
+        }
+        let code = self.guest.code().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        Ok(self.code.get_or_init(|| code.into()).clone())
+    }
+
     /// The name of the generation that a file of this content is: 12 hex digits of its SHA-256.
     pub fn id_of(content: &[u8]) -> Arc<str> {
         Sha256::digest(content).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>().into()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Connection, Fault};
+use super::{Blueprint, Connection, DatagramSocket, Fault};
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
 
@@ -18,11 +18,28 @@ pub struct Origin {
     pub server: Endpoint,
 }
 
-/// One connection, on its way into a guest.
+/// One request, on its way into a guest.
 pub struct Request {
-    pub connection: Box<dyn Connection>,
+    pub peer: Peer,
     pub origin: Arc<Origin>,
     pub settings: Arc<Settings>,
+}
+
+/// What a guest is to deal with.
+pub enum Peer {
+    Connection(Box<dyn Connection>),
+    /// The packet, and the socket that it came on.
+    Datagram(Arc<[u8]>, Arc<dyn DatagramSocket>),
+}
+
+impl Peer {
+    /// The connection, where it is one: what is left to close when the guest has gone.
+    pub fn into_connection(self) -> Option<Box<dyn Connection>> {
+        match self {
+            Self::Connection(connection) => Some(connection),
+            Self::Datagram(..) => None,
+        }
+    }
 }
 
 /// One version of a plugin, ready to serve. Made by the loader; called by sessions, any number of them at once.
@@ -31,14 +48,32 @@ pub trait Guest: Send + Sync {
     /// Makes the sandbox for one request.
     ///
     /// # Errors
-    /// With the connection, which is not the sandbox's to lose.
-    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Box<dyn Connection>)>;
+    /// With the peer, which is not the sandbox's to lose.
+    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)>;
+
+    /// Whether the plugin exports `server-hooks`, so that the two calls below do something.
+    fn has_hooks(&self) -> bool;
 
     /// Tells the plugin, in an instance of its own, of a request that failed.
     ///
     /// # Errors
     /// As any call into a guest. None where the plugin does not want to be told.
     async fn handle_error(&self, origin: Arc<Origin>, settings: Arc<Settings>, error: &str) -> Result<(), Fault>;
+
+    /// Lets the plugin do its own upkeep, in an instance of its own.
+    ///
+    /// # Errors
+    /// As any call into a guest.
+    async fn service_actions(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault>;
+
+    /// What [`revive`](super::revive) has to know to make the same of its code.
+    fn blueprint(&self) -> Blueprint;
+
+    /// Its native code, for another process of this same program to run.
+    ///
+    /// # Errors
+    /// wasmtime can't give it.
+    fn code(&self) -> wasmtime::Result<Vec<u8>>;
 }
 
 /// One request in its sandbox. A session calls these in the order of their names here, and nothing more after a fault
@@ -50,8 +85,8 @@ pub trait Running: Send {
     async fn setup(&mut self) -> Result<(), Fault>;
     async fn handle(&mut self) -> Result<(), Fault>;
     async fn finish(&mut self) -> Result<(), Fault>;
-    /// Ends the sandbox and gives the connection back.
-    fn into_connection(self: Box<Self>) -> Box<dyn Connection>;
+    /// Ends the sandbox and gives the peer back.
+    fn into_peer(self: Box<Self>) -> Peer;
 }
 
 impl fmt::Debug for dyn Guest {

@@ -1,4 +1,5 @@
-//! The kind of guest that exports `wharf:handler/stream-handler`.
+//! The kinds of guest that export `wharf:handler/stream-handler` or `…/datagram-handler`: one life, told of a connection
+//! or of a packet.
 
 use std::sync::Arc;
 
@@ -9,17 +10,19 @@ use wasmtime::component::{
 };
 
 use super::contract::{Address, PACKAGE};
-use super::guest::{Guest, Origin, Request, Running};
+use super::guest::{Guest, Origin, Peer, Request, Running};
 use super::instance::{self, State};
-use super::{Connection, Fault, connection};
+use super::load::Blueprint;
+use super::recognise::Interface;
+use super::{Fault, connection, datagram};
 use crate::config::Settings;
 
-/// One version of a stream handler.
-pub(super) struct StreamHandler {
+/// One version of a handler.
+pub(super) struct Handler {
     pre: InstancePre<State>,
-    setup: ComponentExportIndex,
-    handle: ComponentExportIndex,
-    finish: ComponentExportIndex,
+    blueprint: Blueprint,
+    /// `setup`, `handle` and `finish`.
+    phases: [ComponentExportIndex; 3],
     hooks: Option<Hooks>,
 }
 
@@ -34,11 +37,12 @@ struct Hooks {
 /// What every phase returns.
 type Phase = (Result<(), String>,);
 
-impl StreamHandler {
+impl Handler {
     pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         connection::link(&mut linker)?;
+        datagram::link(&mut linker)?;
         Ok(linker)
     }
 
@@ -46,13 +50,14 @@ impl StreamHandler {
     ///
     /// # Errors
     /// In words for whoever wrote the plugin: an import that nothing here provides, or an export that is missing.
-    pub(super) fn new(linker: &Linker<State>, component: &Component, version: &str) -> Result<Self, String> {
-        let interface = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
-        let stream = interface("stream-handler").ok_or("it exports no stream-handler")?;
+    pub(super) fn new(linker: &Linker<State>, component: &Component, blueprint: Blueprint) -> Result<Self, String> {
+        let Blueprint { interface, version, .. } = &blueprint;
+        let exported = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
         let export = |interface: &ComponentExportIndex, name: &str| {
             component.get_export_index(Some(interface), name).ok_or_else(|| format!("its interface lacks `{name}`"))
         };
-        let hooks = match interface("server-hooks") {
+        let handler = exported(interface.name()).ok_or_else(|| format!("it exports no {}", interface.name()))?;
+        let hooks = match exported("server-hooks") {
             Some(hooks) => Some(Hooks {
                 verify_request: export(&hooks, "verify-request")?,
                 handle_error: export(&hooks, "handle-error")?,
@@ -61,13 +66,8 @@ impl StreamHandler {
             None => None,
         };
         let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
-        Ok(Self {
-            pre,
-            setup: export(&stream, "setup")?,
-            handle: export(&stream, "handle")?,
-            finish: export(&stream, "finish")?,
-            hooks,
-        })
+        let phases = [export(&handler, "setup")?, export(&handler, "handle")?, export(&handler, "finish")?];
+        Ok(Self { pre, blueprint, phases, hooks })
     }
 
     /// Makes an instance that serves nobody, to see that it can be made and that its exports are of the right types.
@@ -75,11 +75,15 @@ impl StreamHandler {
     /// # Errors
     /// As a session would have met them.
     pub(super) async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
-        let mut store = instance::store(self.pre.engine(), origin, settings, None);
-        let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
-        let checked = [self.setup, self.handle, self.finish]
-            .iter()
-            .try_for_each(|phase| instance.get_typed_func::<(), Phase>(&mut store, phase).map(drop))
+        let (mut store, instance) = self.spare(origin, settings).await?;
+        let [setup, handle, finish] = &self.phases;
+        let checked = [setup, handle]
+            .into_iter()
+            .try_for_each(|phase| match self.blueprint.interface {
+                Interface::Stream => instance.get_typed_func::<(), Phase>(&mut store, phase).map(drop),
+                Interface::Datagram => instance.get_typed_func::<(Arc<[u8]>,), Phase>(&mut store, phase).map(drop),
+            })
+            .and_then(|()| instance.get_typed_func::<(), Phase>(&mut store, finish).map(drop))
             .and_then(|()| {
                 let Some(hooks) = &self.hooks else { return Ok(()) };
                 instance.get_typed_func::<(Address,), (bool,)>(&mut store, hooks.verify_request)?;
@@ -89,46 +93,81 @@ impl StreamHandler {
             });
         checked.map_err(|error| Fault::Handler(format!("an export is not of the contract's type: {error:#}")))
     }
+
+    /// An instance that serves no request.
+    async fn spare(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(Store<State>, Instance), Fault> {
+        let mut store = instance::store(self.pre.engine(), origin, settings, None, None);
+        let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
+        Ok((store, instance))
+    }
 }
 
 #[async_trait]
-impl Guest for StreamHandler {
-    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Box<dyn Connection>)> {
-        let Request { connection, origin, settings } = request;
-        let mut store = instance::store(self.pre.engine(), origin.clone(), settings, Some(connection));
+impl Guest for Handler {
+    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)> {
+        let Request { peer, origin, settings } = request;
+        let (connection, packet, socket) = match peer {
+            Peer::Connection(connection) => (Some(connection), None, None),
+            Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
+        };
+        let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
             Ok(instance) => Ok(Box::new(Session {
                 store,
                 instance,
                 origin,
-                phases: [self.setup, self.handle, self.finish],
+                packet,
+                phases: self.phases,
                 verify_request: self.hooks.map(|hooks| hooks.verify_request),
             })),
-            Err(error) => Err((Fault::from_call(error), connection_of(store))),
+            Err(error) => Err((Fault::from_call(error), peer_of(store, packet))),
         }
+    }
+
+    fn has_hooks(&self) -> bool {
+        self.hooks.is_some()
     }
 
     async fn handle_error(&self, origin: Arc<Origin>, settings: Arc<Settings>, error: &str) -> Result<(), Fault> {
         let Some(hooks) = &self.hooks else { return Ok(()) };
         let client = Address::from(&origin.client);
-        let mut store = instance::store(self.pre.engine(), origin, settings, None);
-        let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
+        let (mut store, instance) = self.spare(origin, settings).await?;
         call(&mut store, &instance, &hooks.handle_error, (client, error.to_owned())).await
+    }
+
+    async fn service_actions(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
+        let Some(hooks) = &self.hooks else { return Ok(()) };
+        let (mut store, instance) = self.spare(origin, settings).await?;
+        call(&mut store, &instance, &hooks.service_actions, ()).await
+    }
+
+    fn blueprint(&self) -> Blueprint {
+        self.blueprint.clone()
+    }
+
+    fn code(&self) -> wasmtime::Result<Vec<u8>> {
+        self.pre.component().serialize()
     }
 }
 
-/// One connection in its own instance.
+/// One request in its own instance.
 struct Session {
     store: Store<State>,
     instance: Instance,
     origin: Arc<Origin>,
+    /// None where the request is a connection.
+    packet: Option<Arc<[u8]>>,
     phases: [ComponentExportIndex; 3],
     verify_request: Option<ComponentExportIndex>,
 }
 
 impl Session {
-    async fn phase(&mut self, phase: usize) -> Result<(), Fault> {
-        let (result,): Phase = call(&mut self.store, &self.instance, &self.phases[phase], ()).await?;
+    /// `setup` or `handle`, which are given the packet, where there is one.
+    async fn told(&mut self, phase: ComponentExportIndex) -> Result<(), Fault> {
+        let (result,): Phase = match &self.packet {
+            None => call(&mut self.store, &self.instance, &phase, ()).await?,
+            Some(packet) => call(&mut self.store, &self.instance, &phase, (packet.clone(),)).await?,
+        };
         result.map_err(Fault::Handler)
     }
 }
@@ -143,24 +182,30 @@ impl Running for Session {
     }
 
     async fn setup(&mut self) -> Result<(), Fault> {
-        self.phase(0).await
+        self.told(self.phases[0]).await
     }
 
     async fn handle(&mut self) -> Result<(), Fault> {
-        self.phase(1).await
+        self.told(self.phases[1]).await
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {
-        self.phase(2).await
+        let (result,): Phase = call(&mut self.store, &self.instance, &self.phases[2], ()).await?;
+        result.map_err(Fault::Handler)
     }
 
-    fn into_connection(self: Box<Self>) -> Box<dyn Connection> {
-        connection_of(self.store)
+    fn into_peer(self: Box<Self>) -> Peer {
+        peer_of(self.store, self.packet)
     }
 }
 
-fn connection_of(store: Store<State>) -> Box<dyn Connection> {
-    store.into_data().client.take().expect("a session's store is made with a connection, which only this takes")
+fn peer_of(store: Store<State>, packet: Option<Arc<[u8]>>) -> Peer {
+    let mut state = store.into_data();
+    match (state.client.take(), packet, state.datagram_socket) {
+        (Some(connection), _, _) => Peer::Connection(connection),
+        (None, Some(packet), Some(socket)) => Peer::Datagram(packet, socket),
+        _ => unreachable!("a session's store is made with one of them, which only this takes"),
+    }
 }
 
 async fn call<P, R>(

@@ -10,30 +10,34 @@ use super::connection::Client;
 use super::cpu::{self, CpuMeter};
 use super::limits::MemoryCap;
 use super::output::Output;
-use super::{Connection, Origin};
+use super::{Connection, DatagramSocket, Origin};
 use crate::config::{Access, Settings};
 
 /// The data of one store.
 pub(super) struct State {
     pub(super) client: Client,
+    pub(super) datagram_socket: Option<Arc<dyn DatagramSocket>>,
     pub(super) cpu: CpuMeter,
+    pub(super) origin: Arc<Origin>,
+    pub(super) settings: Arc<Settings>,
     memory: MemoryCap,
-    origin: Arc<Origin>,
-    settings: Arc<Settings>,
     /// Made when the guest first asks for something of it: many handlers never do.
     wasi: Option<WasiCtx>,
     table: ResourceTable,
 }
 
-/// A store for one instance, under all its limits. Without a connection it is for a call that serves no client.
+/// A store for one instance, under all its limits. Without a connection or a socket it is for a call that serves no
+/// request.
 pub(super) fn store(
     engine: &Engine,
     origin: Arc<Origin>,
     settings: Arc<Settings>,
     connection: Option<Box<dyn Connection>>,
+    datagram_socket: Option<Arc<dyn DatagramSocket>>,
 ) -> Store<State> {
     let state = State {
-        client: Client::new(connection, origin.clone(), settings.timeouts.idle),
+        client: Client::new(connection, settings.timeouts.idle),
+        datagram_socket,
         cpu: CpuMeter::new(settings.limits.cpu),
         memory: MemoryCap::new(settings.limits.memory),
         origin,

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use super::engine::Profile;
 use super::guest::Origin;
-use super::handler::StreamHandler;
+use super::handler::Handler;
 use super::instance::State;
-use super::recognise::{Demand, Form, Recognised, recognise};
+use super::recognise::{Demand, Form, Interface, Recognised, recognise};
 use super::{Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::endpoint::Endpoint;
@@ -34,6 +35,7 @@ pub struct Loaded {
     /// The layer of its manifest that came in the file.
     inside: ManifestFile,
     demand: Demand,
+    interface: Interface,
 }
 
 impl Loaded {
@@ -43,7 +45,7 @@ impl Loaded {
     /// Settings under which it can't serve.
     pub fn resettled(&self, name: &str, beside: ManifestFile, defaults: ManifestFile) -> Result<Self, Refusal> {
         let settings = Settings::resolve(name, beside, self.inside.clone(), defaults)?;
-        fits(&self.demand, &settings, name)?;
+        fits(self.demand, self.interface, &settings, name)?;
         Ok(Self { settings: Arc::new(settings), ..self.clone() })
     }
 }
@@ -83,7 +85,7 @@ impl Loader {
     /// # Errors
     /// WASI can't be linked, which is a fault of this program.
     pub fn new(engines: Engines, cache: Option<Cache>) -> wasmtime::Result<Self> {
-        let small = StreamHandler::linker(engines.engine(Profile::Small))?;
+        let small = Handler::linker(engines.engine(Profile::Small))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self { engines, cache, small, compiling: Semaphore::new(cores) })
     }
@@ -104,7 +106,7 @@ impl Loader {
         let plugin = name.to_owned();
         // Compiling takes from milliseconds to seconds, and belongs to no thread that serves.
         let compiled = tokio::task::spawn_blocking(move || loader.compile(&plugin, &bytes, beside, defaults));
-        let Compiled { handler, settings, facts, id, inside, demand } =
+        let Compiled { handler, settings, facts, id, inside, demand, interface } =
             compiled.await.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))??;
 
         let nobody = Endpoint::Unix(None);
@@ -115,8 +117,8 @@ impl Loader {
             .map_err(|_| Refusal::plugin(format!("no instance after {}", humantime::format_duration(limit))))?
             .map_err(|fault| Refusal::plugin(format!("no instance can be made: {fault}")))?;
 
-        let generation = Generation { id, guest: Box::new(handler), deadline: CancellationToken::new() };
-        Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand })
+        let generation = Generation::new(id, Box::new(handler));
+        Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, interface })
     }
 
     fn compile(
@@ -132,15 +134,16 @@ impl Loader {
             None => ManifestFile::default(),
         };
         let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
-        fits(&found.demand, &settings, name)?;
+        fits(found.demand, found.interface, &settings, name)?;
 
         let profile = Engines::profile_for(&found.demand);
         let (component, compiled) = self.code(profile, &found)?;
+        let blueprint = Blueprint { profile, interface: found.interface, version: found.version.clone() };
         let handler = match profile {
-            Profile::Small => StreamHandler::new(&self.small, &component, &found.version),
+            Profile::Small => Handler::new(&self.small, &component, blueprint),
             Profile::Large => {
-                let linker = StreamHandler::linker(self.engines.engine(profile)).map_err(Refusal::plugin)?;
-                StreamHandler::new(&linker, &component, &found.version)
+                let linker = Handler::linker(self.engines.engine(profile)).map_err(Refusal::plugin)?;
+                Handler::new(&linker, &component, blueprint)
             }
         }
         .map_err(Refusal::plugin)?;
@@ -149,9 +152,10 @@ impl Loader {
             settings: Arc::new(settings),
             inside,
             demand: found.demand,
+            interface: found.interface,
             id: Generation::id_of(bytes),
             facts: Facts {
-                kind: "stream handler",
+                kind: found.interface.name(),
                 form: found.form,
                 contract: format!("{}@{}", super::contract::PACKAGE, found.version),
                 imports: found.imports,
@@ -167,13 +171,8 @@ impl Loader {
         let engine = self.engines.engine(profile);
         let cached = self.cache.as_ref().and_then(|cache| cache.read(engine, &found.component));
         if let Some(code) = cached {
-            #[expect(
-                unsafe_code,
-                reason = "there is no safe way to take compiled code in; what makes it sound is below"
-            )]
-            // SAFETY: the code is what `precompile_component` made: the cache gives back only entries that this user
-            // alone could have written, and whose content is whole. wasmtime itself checks version and settings.
-            match unsafe { Component::deserialize(engine, &code) } {
+            // The cache gives back only entries that this user alone could have written, and whose content is whole.
+            match native(engine, &code) {
                 Ok(component) => return Ok((component, None)),
                 Err(error) => tracing::warn!(%error, "cached code is not used, but compiled again"),
             }
@@ -192,22 +191,62 @@ impl Loader {
     }
 }
 
+/// How a generation is made of its native code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Blueprint {
+    profile: Profile,
+    pub(super) interface: Interface,
+    pub(super) version: String,
+}
+
+/// Makes a generation of the code that another process of this same program gave it.
+///
+/// # Errors
+/// Code of another version or with other settings.
+pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str>) -> wasmtime::Result<Generation> {
+    let engine = engines.engine(blueprint.profile);
+    let component = native(engine, code)?;
+    let handler = Handler::new(&Handler::linker(engine)?, &component, blueprint.clone());
+    Ok(Generation::new(id, Box::new(handler.map_err(wasmtime::Error::msg)?)))
+}
+
+/// Takes native code in. Its source has to be trusted: the cache vouches for its entries, a child process trusts the
+/// host that started it.
+fn native(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    #[expect(unsafe_code, reason = "there is no safe way to take compiled code in; what makes it sound is below")]
+    // SAFETY: the code is what `Component::serialize` gave, as both callers see to. wasmtime itself checks that it is of
+    // the same version and settings.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
+}
+
 struct Compiled {
-    handler: StreamHandler,
+    handler: Handler,
     settings: Arc<Settings>,
     facts: Facts,
     id: Arc<str>,
     inside: ManifestFile,
     demand: Demand,
+    interface: Interface,
 }
 
-fn fits(demand: &Demand, settings: &Settings, name: &str) -> Result<(), Refusal> {
+fn fits(demand: Demand, interface: Interface, settings: &Settings, name: &str) -> Result<(), Refusal> {
     let limit = settings.limits.memory;
     if demand.memory > limit {
         return Err(Refusal::plugin(format!(
             "it begins with {} of memory, more than its limit of {}; raise limits.memory in {name}.toml",
             Size(demand.memory),
             Size(limit)
+        )));
+    }
+    let streams = interface == Interface::Stream;
+    if let Some(address) = settings.listen.iter().find(|address| address.is_stream() != streams) {
+        let carries = if address.is_stream() { "connections" } else { "datagrams" };
+        return Err(Refusal::plugin(format!(
+            "it is a {}, and {address} carries {carries}; write listen = \"{}\" in {name}.toml",
+            interface.name(),
+            address.counterpart()
         )));
     }
     Ok(())

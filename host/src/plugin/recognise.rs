@@ -1,5 +1,6 @@
 //! What a file is, told from its bytes alone, before anything of it is compiled.
 
+use serde::{Deserialize, Serialize};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
 };
@@ -10,13 +11,14 @@ use super::contract::{PACKAGE, VERSION};
 
 /// What is accepted, for every message that refuses something.
 const WANTED: &str = "a component (or a core module with an embedded component type, or .wat text of either) that exports \
-                      wharf:handler/stream-handler@0.1.0";
+                      wharf:handler/stream-handler@0.1.0 or …/datagram-handler@0.1.0";
 
 /// A file that is a plugin, as far as can be told without compiling it.
 pub(super) struct Recognised {
     /// The component, whatever it was in the file.
     pub(super) component: Vec<u8>,
     pub(super) form: Form,
+    pub(super) interface: Interface,
     /// Of its contract: `0.1.0`.
     pub(super) version: String,
     /// Names of what it imports.
@@ -24,6 +26,23 @@ pub(super) struct Recognised {
     /// The text of its own manifest.
     pub(super) manifest: Option<String>,
     pub(super) demand: Demand,
+}
+
+/// What a handler serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Interface {
+    Stream,
+    Datagram,
+}
+
+impl Interface {
+    /// As the contract calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream-handler",
+            Self::Datagram => "datagram-handler",
+        }
+    }
 }
 
 /// What stood in the file.
@@ -73,12 +92,12 @@ fn examine(bytes: &[u8]) -> Result<Recognised, String> {
         return Err("wasm of an unknown version".to_owned());
     };
     let survey = Survey::of(&component).map_err(|error| format!("damaged wasm: {error}"))?;
-    let version = contract_version(&survey.exports)?;
+    let (interface, version) = contract(&survey.exports)?;
     let manifest = survey
         .manifest
         .map(|text| String::from_utf8(text).map_err(|_| "its section wharf:manifest is not UTF-8 text".to_owned()))
         .transpose()?;
-    Ok(Recognised { component, form, version, imports: survey.imports, manifest, demand: survey.demand })
+    Ok(Recognised { component, form, interface, version, imports: survey.imports, manifest, demand: survey.demand })
 }
 
 /// The file as binary wasm, `.wat` text assembled.
@@ -145,25 +164,27 @@ fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("no component can be made of this module: {error:#}").replace('\n', " "))
 }
 
-/// The contract that the exports follow.
-fn contract_version(exports: &[String]) -> Result<String, String> {
-    let versions = |interface: &str| {
-        let prefix = format!("{PACKAGE}/{interface}@");
-        exports.iter().filter_map(move |name| name.strip_prefix(prefix.as_str()).map(str::to_owned)).collect::<Vec<_>>()
-    };
+/// The part of the contract that the exports follow, and its version.
+fn contract(exports: &[String]) -> Result<(Interface, String), String> {
     let spoken = |version: &str| {
         let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
         version.strip_prefix(minor).is_some_and(|patch| patch.starts_with('.'))
     };
-    let stream = versions("stream-handler");
-    if let Some(version) = stream.iter().find(|version| spoken(version)) {
-        return Ok(version.clone());
-    }
-    if let Some(version) = stream.first() {
-        return Err(format!("it speaks {PACKAGE}@{version}, and this host {VERSION}"));
-    }
-    if !versions("datagram-handler").is_empty() {
-        return Err("a datagram handler, and only streams are served".to_owned());
+    let exported: Vec<(Interface, &str)> = [Interface::Stream, Interface::Datagram]
+        .into_iter()
+        .flat_map(|interface| {
+            let prefix = format!("{PACKAGE}/{}@", interface.name());
+            exports.iter().filter_map(move |name| Some((interface, name.strip_prefix(prefix.as_str())?)))
+        })
+        .collect();
+    let mut of_this_host = exported.iter().filter(|(_, version)| spoken(version));
+    match (of_this_host.next(), of_this_host.next(), exported.first()) {
+        (Some((interface, version)), None, _) => return Ok((*interface, (*version).to_owned())),
+        (Some(_), Some(_), _) => {
+            return Err("both a stream handler and a datagram handler; it has to be one".to_owned());
+        }
+        (None, _, Some((_, version))) => return Err(format!("it speaks {PACKAGE}@{version}, and this host {VERSION}")),
+        (None, _, None) => {}
     }
     if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
         return Err("a command (it exports wasi:cli/run)".to_owned());
@@ -286,10 +307,10 @@ mod tests {
     #[test]
     fn patch_versions_of_the_contract_are_compatible() {
         let exporting = |version: &str| [format!("wharf:handler/stream-handler@{version}")];
-        assert!(contract_version(&exporting("0.1.0")).is_ok());
-        assert!(contract_version(&exporting("0.1.7")).is_ok());
-        assert!(contract_version(&exporting("0.10.0")).is_err());
-        assert!(contract_version(&exporting("0.2.0")).is_err());
+        assert!(contract(&exporting("0.1.0")).is_ok());
+        assert!(contract(&exporting("0.1.7")).is_ok());
+        assert!(contract(&exporting("0.10.0")).is_err());
+        assert!(contract(&exporting("0.2.0")).is_err());
     }
 
     #[test]

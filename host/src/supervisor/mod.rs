@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::budget::Budget;
 use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
 use crate::events::Event;
 use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
@@ -40,6 +41,9 @@ pub struct Plan {
     pub config: HostConfig,
     /// Addresses from the command line, instead of the manifest's.
     pub listen: Option<Vec<Address>>,
+    /// How many requests to take before the host stops, and how long to wait for each.
+    pub requests: Option<u32>,
+    pub timeout: Option<Duration>,
     /// Whether the host ends if a plugin can't be served when it starts.
     pub strict: bool,
 }
@@ -133,8 +137,10 @@ impl Supervisor {
                     None => std::future::pending().await,
                 }
             };
+            let enough = enough(self.commons.budget.as_deref(), self.plan.timeout);
             tokio::select! {
                 () = stop.asked() => break,
+                () = enough => break,
                 _ = hangup.recv() => {
                     self.forget_refusals();
                     self.rescan().await;
@@ -148,7 +154,7 @@ impl Supervisor {
                             return Ok(End::Failed);
                         }
                     }
-                    Err(error) => tracing::error!(cause = %error, "host fault"),
+                    Err(error) => tracing::error!(cause = error.to_string(), "host fault"),
                 },
             }
         }
@@ -349,6 +355,18 @@ impl Supervisor {
         }
         Event::Stopped.emit();
         End::Stopped
+    }
+}
+
+/// Waits until the requests that were asked for have been taken, or none has come for so long.
+async fn enough(budget: Option<&Budget>, timeout: Option<Duration>) {
+    let Some(budget) = budget else { return std::future::pending().await };
+    let Some(timeout) = timeout else { return budget.spent().await };
+    tokio::select! {
+        () = budget.spent() => {}
+        () = budget.unused_for(timeout) => {
+            tracing::info!("no request for {}", humantime::format_duration(timeout));
+        }
     }
 }
 

@@ -1,0 +1,180 @@
+//! A session in a process of its own: what the host does for it, and what the process does.
+//!
+//! The child is this same program, started again: a fork of a process with threads could do nothing but start a program
+//! anyway. As inetd's, it has the socket as its stdin. Its stdout is a file in memory that holds all else it needs, so
+//! that starting it takes no more than what posix_spawn(3) does without copying the host's mappings.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tracing::level_filters::LevelFilter;
+
+use crate::config::Settings;
+use crate::endpoint::Endpoint;
+use crate::listen::Arrival;
+use crate::plugin::{Blueprint, Engines};
+use crate::server::SPARE_INSTANCES;
+use crate::session::{self, Terms};
+use crate::{log, plugin};
+
+/// The subcommand that makes this program such a child. Not for people.
+pub const COMMAND: &str = "session";
+
+/// How long a child may take to end once it was told to.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What a child is told, beside its socket.
+#[derive(Serialize, Deserialize)]
+struct Job {
+    plugin: String,
+    generation: String,
+    settings: Settings,
+    blueprint: Blueprint,
+    client: Endpoint,
+    server: Endpoint,
+    /// None where the socket is a connection.
+    packet: Option<Vec<u8>>,
+    log: u8,
+}
+
+/// Serves one request in a child, and waits for its end.
+pub async fn serve(arrival: Arrival, terms: Terms) {
+    let (client, _) = arrival.ends();
+    let client = client.clone();
+    let Terms { plugin, generation, .. } = &terms;
+    let started = tokio::task::spawn_blocking({
+        let terms = terms.clone();
+        move || start(&arrival, &terms)
+    });
+    let mut child = match started.await.map_err(io::Error::other).flatten() {
+        Ok(child) => child,
+        Err(error) => {
+            let generation = &generation.id;
+            tracing::error!(%plugin, %generation, %client, phase = "process", cause = error.to_string(), "host fault");
+            return;
+        }
+    };
+    let ended = tokio::select! {
+        ended = child.wait() => ended,
+        () = generation.deadline.cancelled() => stop(&mut child).await,
+    };
+    let cause = match ended {
+        Ok(status) if status.success() => return,
+        Ok(status) => cause(status),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(%plugin, generation = %generation.id, %client, phase = "process", cause, "session failed");
+}
+
+/// Tells the child that the drain deadline has come, and sees to its end.
+async fn stop(child: &mut Child) -> io::Result<ExitStatus> {
+    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    if let Ok(ended) = tokio::time::timeout(LAST, child.wait()).await {
+        return ended;
+    }
+    child.kill().await?;
+    child.wait().await
+}
+
+fn cause(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit: status {code}"),
+        (None, Some(signal)) => format!("signal: {signal}"),
+        (None, None) => "exit: unknown".to_owned(),
+    }
+}
+
+/// Starts the child. The host's own descriptor of the connection goes with `arrival`.
+fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
+    let (client, server) = arrival.ends();
+    let (socket, packet) = match arrival {
+        Arrival::Connection(stream) => (stream.as_fd(), None),
+        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.clone())),
+    };
+    let job = Job {
+        plugin: terms.plugin.to_string(),
+        generation: terms.generation.id.to_string(),
+        settings: (*terms.settings).clone(),
+        blueprint: terms.generation.guest.blueprint(),
+        client: client.clone(),
+        server: server.clone(),
+        packet,
+        log: log::to_number(LevelFilter::current()),
+    };
+    let code = terms.generation.code()?;
+    let job = postcard::to_stdvec(&job).map_err(io::Error::other)?;
+    let mut file = File::from(memfd_create("wharf-session", MemfdFlags::CLOEXEC)?);
+    file.write_all(&(job.len() as u64).to_le_bytes())?;
+    file.write_all(&job)?;
+    file.write_all(&code)?;
+    Command::new("/proc/self/exe")
+        .arg(COMMAND)
+        .stdin(Stdio::from(socket.try_clone_to_owned()?))
+        .stdout(Stdio::from(OwnedFd::from(file)))
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// What the child does: its one session.
+///
+/// # Errors
+/// It was not started by [`serve`], or the machine does not give what a session takes.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let (job, code) = read_job().context("not started by a host; `wharf serve` starts what it needs")?;
+    log::to_stderr(log::from_number(job.log));
+    // As many as the session's own, and one for what it tells of its failure.
+    let engines = Engines::new(2).map_err(anyhow::Error::from)?;
+    let generation = plugin::revive(&engines, &job.blueprint, &code, job.generation.into())
+        .map_err(anyhow::Error::from)
+        .context("the host's code can't be taken over")?;
+    let generation = Arc::new(generation);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        let arrival = Arrival::inherited(socket, job.client, job.server, job.packet)?;
+        let terms = Terms {
+            plugin: job.plugin.into(),
+            generation: generation.clone(),
+            settings: Arc::new(job.settings),
+            spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+        };
+        let mut terminate = signal(SignalKind::terminate())?;
+        // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
+        let _interrupt = signal(SignalKind::interrupt())?;
+        let session = session::serve(arrival, terms);
+        tokio::pin!(session);
+        loop {
+            tokio::select! {
+                () = &mut session => return Ok(ExitCode::SUCCESS),
+                _ = terminate.recv() => generation.deadline.cancel(),
+            }
+        }
+    })
+}
+
+fn read_job() -> anyhow::Result<(Job, Vec<u8>)> {
+    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    file.rewind()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut rest = Vec::new();
+    file.read_to_end(&mut rest)?;
+    let length = usize::try_from(u64::from_le_bytes(length))?;
+    ensure!(length <= rest.len(), "the job is cut off");
+    let code = rest.split_off(length);
+    Ok((postcard::from_bytes(&rest)?, code))
+}

@@ -1,0 +1,84 @@
+//! The socket as a datagram's guest sees it: the `datagram` interface of the contract.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmList};
+
+use super::connection::{Done, settle};
+use super::contract::{Address, ErrorCode, PACKAGE, VERSION};
+use super::instance::State;
+use super::patience::{Patience, Wait};
+use crate::config::Settings;
+use crate::endpoint::Endpoint;
+
+/// A datagram socket, as much of it as a guest needs. Implemented where sockets are known; called here.
+pub trait DatagramSocket: Send + Sync {
+    /// Sends one datagram; `WouldBlock` if there is no room for it now.
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()>;
+    /// Waits until there may be room again.
+    fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Whether the guest may send there: to its client always, elsewhere what the operator grants.
+fn permitted(destination: &Endpoint, client: &Endpoint, settings: &Settings) -> bool {
+    let granted = match destination {
+        Endpoint::Inet(addr) => settings.grants.send_to.iter().any(|net| net.contains(&addr.ip().to_canonical())),
+        Endpoint::Unix(_) => false,
+    };
+    granted || destination == client
+}
+
+async fn send_to(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>, destination: Address) -> Done<()> {
+    let mut wait = Wait::default();
+    let mut patience = Patience::new(store.data().settings.timeouts.idle);
+    let result = try_send_to(store, data, destination, &mut wait, &mut patience).await;
+    Done { dealt: result.is_ok() || wait.suspended, result, waited: wait.suspended }
+}
+
+async fn try_send_to(
+    store: &mut StoreContextMut<'_, State>,
+    data: &WasmList<u8>,
+    destination: Address,
+    wait: &mut Wait,
+    patience: &mut Patience,
+) -> Result<(), ErrorCode> {
+    let destination = Endpoint::try_from(destination)?;
+    let state = store.data();
+    let Some(socket) = state.datagram_socket.clone() else {
+        return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
+    };
+    if !permitted(&destination, &state.origin.client, &state.settings) {
+        return Err(ErrorCode::NotPermitted);
+    }
+    loop {
+        match socket.try_send_to(data.as_le_slice(&*store), &destination) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => room(&*socket, wait, patience).await?,
+            sent => return sent.map_err(ErrorCode::from),
+        }
+    }
+}
+
+async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, patience: &mut Patience) -> Result<(), ErrorCode> {
+    poll_fn(|cx| match socket.poll_sendable(cx) {
+        Poll::Ready(ready) => Poll::Ready(ready.map_err(ErrorCode::from)),
+        Poll::Pending => patience.poll_timed_out(cx, wait).map(Err),
+    })
+    .await
+}
+
+/// Links the interface.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&format!("{PACKAGE}/datagram@{VERSION}"))?;
+    interface.func_wrap_async("send-to", |mut store, (data, destination): (WasmList<u8>, Address)| {
+        Box::new(async move {
+            let done = send_to(&mut store, &data, destination).await;
+            Ok((settle(&mut store, done),))
+        })
+    })?;
+    interface.func_wrap("client-address", |store, (): ()| Ok((Address::from(&store.data().origin.client),)))?;
+    interface.func_wrap("server-address", |store, (): ()| Ok((Address::from(&store.data().origin.server),)))?;
+    Ok(())
+}
