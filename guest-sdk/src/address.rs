@@ -1,13 +1,14 @@
-//! Where a connection comes from and where it arrived.
+//! Where a connection or a datagram comes from and where it arrived.
 
 use std::error::Error;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::bindings::stream::wharf::handler::types;
 
-/// One end of a connection.
+/// One end of a socket: a connection's, or where a datagram comes from or goes to.
 ///
 /// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`; a Unix socket's is its path, or
 /// `(unnamed)` for the end that has none, as a client's seldom has.
@@ -16,7 +17,7 @@ use crate::bindings::stream::wharf::handler::types;
 pub enum Address {
     /// An address of the internet, version 4 or 6, and a port.
     Inet(SocketAddr),
-    /// A Unix socket's path, if it has one.
+    /// A Unix socket's path, if it has one; `@` and a name for one in Linux's abstract namespace, which has no file.
     Unix(Option<PathBuf>),
 }
 
@@ -51,6 +52,19 @@ impl Address {
             types::Address::Unix(path) => Address::Unix(path.map(PathBuf::from)),
         }
     }
+
+    /// Fails for a path that isn't UTF-8, as the contract's paths are text.
+    pub(crate) fn to_contract(&self) -> io::Result<types::Address> {
+        Ok(match self {
+            Address::Inet(address) => types::Address::Inet(inet_address(*address)),
+            Address::Unix(None) => types::Address::Unix(None),
+            Address::Unix(Some(path)) => {
+                let path =
+                    path.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path isn't UTF-8"))?;
+                types::Address::Unix(Some(path.to_owned()))
+            }
+        })
+    }
 }
 
 /// The bracketed form knows a scope, as in `fe80::1%3`, which `IpAddr` alone doesn't.
@@ -59,6 +73,15 @@ fn socket_addr(ip: &str, port: u16) -> SocketAddr {
         .map(|ip: IpAddr| SocketAddr::new(ip, port))
         .or_else(|_| format!("[{ip}]:{port}").parse())
         .unwrap_or_else(|_| panic!("the host broke the contract: {ip:?} is no IP address"))
+}
+
+/// Names a scope as [`socket_addr`] reads it, which `IpAddr` alone has none of.
+fn inet_address(address: SocketAddr) -> types::InetAddress {
+    let ip = match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+        _ => address.ip().to_string(),
+    };
+    types::InetAddress { ip, port: address.port() }
 }
 
 impl fmt::Display for Address {
@@ -124,6 +147,30 @@ mod tests {
         assert_eq!(Address::from(std), inet("::1", 80));
         assert_eq!(SocketAddr::try_from(inet("::1", 80)), Ok(std));
         assert_eq!(SocketAddr::try_from(Address::Unix(None)), Err(NotInet));
+    }
+
+    #[test]
+    fn goes_back_to_the_host_as_it_came() {
+        let unix = |path: &str| Address::Unix(Some(path.into()));
+        for address in [
+            inet("127.0.0.1", 9999),
+            inet("::1", 80),
+            inet("fe80::1%3", 80),
+            unix("/run/upper.sock"),
+            unix("@upper"),
+            Address::Unix(None),
+        ] {
+            assert_eq!(Address::from_contract(address.to_contract().unwrap()), address);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_an_error() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = std::ffi::OsString::from_vec(b"/run/\xff".to_vec());
+        let error = Address::Unix(Some(path.into())).to_contract().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -3,13 +3,24 @@
 //! Each of these worlds stands for one thing that a plugin may do. The linker unites the worlds that a
 //! plugin uses, so that one without hooks doesn't export `server-hooks`, and nobody has to spell out combinations.
 
-/// The contract's own world: a connection in, a stream handler out.
+/// The contract's own world for streams: a connection in, a stream handler out.
 pub mod stream {
     wit_bindgen::generate!({
         path: "../wit",
         world: "stream-plugin",
         pub_export_macro: true,
         export_macro_name: "export_stream_handler",
+    });
+}
+
+/// The contract's own world for datagrams: their socket in, a datagram handler out.
+pub mod datagram {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "datagram-plugin",
+        with: { "wharf:handler/types@0.1.0": crate::bindings::stream::wharf::handler::types },
+        pub_export_macro: true,
+        export_macro_name: "export_datagram_handler",
     });
 }
 

@@ -1,11 +1,15 @@
 //! The connection that a handler serves.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::Address;
-use crate::bindings::stream::wharf::handler::{connection as host, types::ErrorCode};
+#[cfg(not(test))]
+use crate::bindings::stream::wharf::handler::connection as host;
+use crate::error_code::io_error;
+#[cfg(test)]
+use crate::fake_host::connection as host;
 
 /// What one `read` asks for at most. The host copies what came into memory it allocates here, so that a
 /// larger wish would only make this instance's memory grow.
@@ -150,37 +154,5 @@ impl Write for Connection {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn io_error(code: ErrorCode) -> io::Error {
-    match code {
-        ErrorCode::TimedOut => ErrorKind::TimedOut.into(),
-        ErrorCode::ConnectionReset => ErrorKind::ConnectionReset.into(),
-        ErrorCode::BrokenPipe => ErrorKind::BrokenPipe.into(),
-        ErrorCode::MessageTooLarge => io::Error::new(ErrorKind::InvalidInput, "message too large"),
-        ErrorCode::NotPermitted => io::Error::new(ErrorKind::PermissionDenied, "the operator has not granted this"),
-        ErrorCode::Other(text) => io::Error::other(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_error_code_is_the_kind_that_std_would_give() {
-        let table = [
-            (ErrorCode::TimedOut, ErrorKind::TimedOut, "timed out"),
-            (ErrorCode::ConnectionReset, ErrorKind::ConnectionReset, "connection reset"),
-            (ErrorCode::BrokenPipe, ErrorKind::BrokenPipe, "broken pipe"),
-            (ErrorCode::MessageTooLarge, ErrorKind::InvalidInput, "message too large"),
-            (ErrorCode::NotPermitted, ErrorKind::PermissionDenied, "the operator has not granted this"),
-            (ErrorCode::Other("no route".into()), ErrorKind::Other, "no route"),
-        ];
-        for (code, kind, text) in table {
-            let error = io_error(code);
-            assert_eq!((error.kind(), error.to_string().as_str()), (kind, text));
-        }
     }
 }

@@ -1,13 +1,25 @@
 //! The macro that makes a plugin of a crate.
 
-/// Makes the crate a plugin that serves with `$handler`, a [`StreamHandler`](crate::StreamHandler). Call it once, in the root of a crate of type `cdylib`.
+/// Makes the crate a plugin that serves with a handler. Call it once, in the root of a crate of type `cdylib`.
+///
+/// | call | Upper is |
+/// | --- | --- |
+/// | `export!(Upper)` | a [`StreamHandler`](crate::StreamHandler) |
+/// | `export!(stream_request = Upper)` | a [`StreamRequestHandler`](crate::StreamRequestHandler) |
+/// | `export!(datagram = Upper)` | a [`DatagramHandler`](crate::DatagramHandler) |
+/// | `export!(datagram_request = Upper)` | a [`DatagramRequestHandler`](crate::DatagramRequestHandler) |
+///
+/// The first two make a plugin for addresses that carry streams, `tcp://` and `unix://`; the others one for `udp://` and `unixgram://`.
 ///
 /// ```
-/// # use wharf_guest::{Address, Connection, Result, ServerHooks, StreamHandler};
+/// # use wharf_guest::{Address, Connection, Datagram, DatagramHandler, Result, ServerHooks, StreamHandler};
 /// # #[derive(Default)]
 /// # struct Upper;
 /// # impl StreamHandler for Upper {
 /// #     fn handle(&mut self, _: &mut Connection) -> Result { Ok(()) }
+/// # }
+/// # impl DatagramHandler for Upper {
+/// #     fn handle(&mut self, _: &mut Datagram) -> Result { Ok(()) }
 /// # }
 /// # impl ServerHooks for Upper {}
 /// wharf_guest::export!(Upper);
@@ -17,7 +29,7 @@
 /// # }
 /// # mod with_hooks {
 /// # use super::Upper;
-/// wharf_guest::export!(Upper, hooks = Upper);
+/// wharf_guest::export!(datagram = Upper, hooks = Upper);
 /// # }
 /// # fn main() {}
 /// ```
@@ -33,27 +45,49 @@
 #[macro_export]
 macro_rules! export {
     ($handler:ty $(, manifest = $manifest:literal)? $(, hooks = $hooks:ty)? $(,)?) => {
-        $crate::__export_handler!($handler);
+        $crate::export!(stream = $handler $(, manifest = $manifest)? $(, hooks = $hooks)?);
+    };
+    ($kind:ident = $handler:ty $(, manifest = $manifest:literal)? $(, hooks = $hooks:ty)? $(,)?) => {
+        $crate::__export_handler!($kind, $handler);
         $($crate::__export_manifest!($manifest);)?
         $($crate::__export_hooks!($hooks);)?
+    };
+}
+
+/// The words before `=`. Each leads to one of the contract's two interfaces.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_handler {
+    (stream, $handler:ty) => {
+        $crate::__export_stream_handler!($handler);
+    };
+    (stream_request, $handler:ty) => {
+        $crate::__export_stream_handler!($crate::__private::StreamRequests<$handler>);
+    };
+    (datagram, $handler:ty) => {
+        $crate::__export_datagram_handler!($handler);
+    };
+    (datagram_request, $handler:ty) => {
+        $crate::__export_datagram_handler!($crate::__private::DatagramRequests<$handler>);
     };
 }
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __export_handler {
+macro_rules! __export_stream_handler {
     ($handler:ty) => {
         const _: () = {
             ::std::thread_local! {
-                static SESSION: $crate::__private::Session<$handler> = const { $crate::__private::Session::new() };
+                static SESSION: $crate::__private::Session<$handler, $crate::Connection> =
+                    const { $crate::__private::Session::new() };
             }
 
             struct Export;
 
             impl $crate::__private::StreamGuest for Export {
                 fn setup() -> ::std::result::Result<(), ::std::string::String> {
-                    SESSION.with(|session| session.setup())
+                    SESSION.with(|session| session.setup($crate::__private::connection()))
                 }
                 fn handle() -> ::std::result::Result<(), ::std::string::String> {
                     SESSION.with(|session| session.handle())
@@ -64,6 +98,36 @@ macro_rules! __export_handler {
             }
 
     $crate::__private::stream::export_stream_handler!(Export with_types_in $crate::__private::stream);
+        };
+    };
+}
+
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_datagram_handler {
+    ($handler:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static SESSION: $crate::__private::Session<$handler, $crate::Datagram> =
+                    const { $crate::__private::Session::new() };
+            }
+
+            struct Export;
+
+            impl $crate::__private::DatagramGuest for Export {
+                fn setup(packet: ::std::vec::Vec<u8>) -> ::std::result::Result<(), ::std::string::String> {
+                    SESSION.with(|session| session.setup($crate::__private::datagram(packet)))
+                }
+                fn handle(_: ::std::vec::Vec<u8>) -> ::std::result::Result<(), ::std::string::String> {
+                    SESSION.with(|session| session.handle())
+                }
+                fn finish() -> ::std::result::Result<(), ::std::string::String> {
+                    SESSION.with(|session| session.finish())
+                }
+            }
+
+    $crate::__private::datagram_world::export_datagram_handler!(Export with_types_in $crate::__private::datagram_world);
         };
     };
 }
@@ -114,9 +178,18 @@ macro_rules! __export_manifest {
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __export_handler {
+macro_rules! __export_stream_handler {
     ($handler:ty) => {
-        const _: $crate::__private::Session<$handler> = $crate::__private::Session::new();
+        const _: $crate::__private::Session<$handler, $crate::Connection> = $crate::__private::Session::new();
+    };
+}
+
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_datagram_handler {
+    ($handler:ty) => {
+        const _: $crate::__private::Session<$handler, $crate::Datagram> = $crate::__private::Session::new();
     };
 }
 

@@ -1,6 +1,9 @@
 //! Write plugins for wharf in Rust: a type with a method that serves one client, compiled to
 //! WebAssembly, dropped into a folder.
 //!
+//! Most sections are about connections; [datagrams](#datagrams), and [whoever comes from socketserver](#coming-from-socketserver), have
+//! one of their own.
+//!
 //! # A handler
 //!
 //! A plugin is a library crate with two things in its `Cargo.toml`: `crate-type = ["cdylib"]` under `[lib]`, and this crate among
@@ -156,6 +159,67 @@
 //! # wharf_guest::export!(Answer);
 //! ```
 //!
+//! # Datagrams
+//!
+//! A [`DatagramHandler`] serves UDP and Unix datagrams: each one that arrives is a request of its own, with its own sandbox.
+//!
+//! ```
+//! use wharf_guest::{Datagram, DatagramHandler, Result};
+//!
+//! #[derive(Default)]
+//! struct Upper;
+//!
+//! impl DatagramHandler for Upper {
+//!     fn handle(&mut self, datagram: &mut Datagram) -> Result {
+//!         let text = str::from_utf8(datagram.packet())?;
+//!         datagram.reply(text.trim().to_uppercase().as_bytes())?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! wharf_guest::export!(datagram = Upper);
+//! ```
+//!
+//! The address in its manifest is `udp://127.0.0.1:9999` or `unixgram:///run/upper.sock`. `setup` and `finish` are there as well, and
+//! [`Datagram::send_to`] sends to others than the client, if the operator grants it.
+//!
+//! # Coming from socketserver
+//!
+//! Whoever has written `self.rfile.readline()` and `self.wfile.write(…)` finds both here: [`StreamRequestHandler`] is Python's class of
+//! that name, with `rbufsize`, `wbufsize` and `timeout` as constants, and [`DatagramRequestHandler`] is the other. Their pages have a
+//! table with Python's attributes beside ours.
+//!
+//! ```
+//! use std::io::{BufRead, Write};
+//! use wharf_guest::{Result, StreamRequest, StreamRequestHandler};
+//!
+//! #[derive(Default)]
+//! struct Upper;
+//!
+//! impl StreamRequestHandler for Upper {
+//!     const WBUFSIZE: usize = 4096; // Python's wbufsize: collected, and sent after finish
+//!
+//!     fn handle(&mut self, request: &mut StreamRequest) -> Result {
+//!         for line in (&mut request.rfile).lines() {
+//!             writeln!(request.wfile, "{}", line?.to_uppercase())?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! wharf_guest::export!(stream_request = Upper);
+//! ```
+//!
+//! | in Python | here |
+//! | --- | --- |
+//! | `BaseRequestHandler`, `self.request.recv` and `sendall` | [`StreamHandler`], [`Connection::recv`] and [`Connection::send`] |
+//! | `BaseRequestHandler`, `self.request[0]` and `self.request[1].sendto` | [`DatagramHandler`], [`Datagram::packet`] and [`Datagram::send_to`] |
+//! | `StreamRequestHandler` | [`StreamRequestHandler`] |
+//! | `DatagramRequestHandler` | [`DatagramRequestHandler`] |
+//! | what a server class overrides: `verify_request`, `handle_error`, `service_actions` | [`ServerHooks`] |
+//! | `TCPServer`, `UDPServer`, `UnixStreamServer`, `UnixDatagramServer` | the address in the manifest: `tcp://`, `udp://`, `unix://`, `unixgram://` |
+//! | `ThreadingMixIn`, `ForkingMixIn` | `concurrency = "thread"`, `concurrency = "process"` in the manifest |
+//!
 //! # Errors
 //!
 //! `?` passes on any error, and text makes one: `Err("no such user")?`. A method that returns an error ends the session; the log has the
@@ -217,26 +281,36 @@ mod address;
 #[allow(missing_docs, unreachable_pub, reason = "generated")]
 mod bindings;
 mod connection;
+mod datagram;
+mod error_code;
 mod export;
+#[cfg(test)]
+mod fake_host;
 pub mod framing;
 mod handler;
+mod request;
 mod session;
 mod stdio;
 
 pub use address::{Address, NotInet};
 pub use connection::Connection;
-pub use handler::{Error, Result, ServerHooks, StreamHandler};
+pub use datagram::Datagram;
+pub use handler::{DatagramHandler, Error, Result, ServerHooks, StreamHandler};
+pub use request::{DatagramRequest, DatagramRequestHandler, StreamRequest, StreamRequestHandler};
 #[cfg(not(target_os = "unknown"))]
 pub use stdio::{eprintln, println};
 
 /// What the code that `export!` makes needs. Nothing here is for people.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::bindings::datagram as datagram_world;
+    pub use crate::bindings::datagram::exports::wharf::handler::datagram_handler::Guest as DatagramGuest;
     pub use crate::bindings::hooks::exports::wharf::handler::server_hooks::Guest as HooksGuest;
     pub use crate::bindings::stream::exports::wharf::handler::stream_handler::Guest as StreamGuest;
     pub use crate::bindings::stream::wharf::handler::types::Address;
     pub use crate::bindings::{hooks, stream};
-    pub use crate::session::{Session, handle_error, service_actions, verify_request};
+    pub use crate::request::{DatagramRequests, StreamRequests};
+    pub use crate::session::{Session, connection, datagram, handle_error, service_actions, verify_request};
     #[cfg(target_os = "unknown")]
     pub use crate::stdio::print;
 }

@@ -4,47 +4,88 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use crate::bindings::stream::wharf::handler::types;
-use crate::{Address, Connection, Error, Result, ServerHooks, StreamHandler, stdio};
+use crate::{Address, Connection, Datagram, DatagramHandler, Error, Result, ServerHooks, StreamHandler, stdio};
 
-/// The handler of the request that this instance serves now.
-pub struct Session<H> {
-    handler: RefCell<Option<H>>,
+/// A handler of requests `R`: what [`Session`] sees of both traits that authors implement.
+pub trait Handles<R>: Default {
+    fn setup(&mut self, request: &mut R) -> Result;
+    fn handle(&mut self, request: &mut R) -> Result;
+    fn finish(&mut self, request: &mut R) -> Result;
 }
 
-impl<H: StreamHandler> Session<H> {
+impl<H: StreamHandler> Handles<Connection> for H {
+    fn setup(&mut self, connection: &mut Connection) -> Result {
+        StreamHandler::setup(self, connection)
+    }
+    fn handle(&mut self, connection: &mut Connection) -> Result {
+        StreamHandler::handle(self, connection)
+    }
+    fn finish(&mut self, connection: &mut Connection) -> Result {
+        StreamHandler::finish(self, connection)
+    }
+}
+
+impl<H: DatagramHandler> Handles<Datagram> for H {
+    fn setup(&mut self, datagram: &mut Datagram) -> Result {
+        DatagramHandler::setup(self, datagram)
+    }
+    fn handle(&mut self, datagram: &mut Datagram) -> Result {
+        DatagramHandler::handle(self, datagram)
+    }
+    fn finish(&mut self, datagram: &mut Datagram) -> Result {
+        DatagramHandler::finish(self, datagram)
+    }
+}
+
+/// The request that this instance serves now, and its handler.
+pub struct Session<H, R> {
+    current: RefCell<Option<(H, R)>>,
+}
+
+impl<H: Handles<R>, R> Session<H, R> {
     /// No request yet.
     #[expect(clippy::new_without_default, reason = "only a const fn can initialise the static that export! makes")]
     pub const fn new() -> Self {
-        Self { handler: RefCell::new(None) }
+        Self { current: RefCell::new(None) }
     }
 
-    /// Makes this request's handler, and sets it up.
-    pub fn setup(&self) -> Result<(), String> {
-        // An instance may be reused: the last request's handler goes before this one's is made.
-        drop(self.handler.take());
+    /// Makes the handler of `request`, and sets it up.
+    pub fn setup(&self, mut request: R) -> Result<(), String> {
+        // An instance may be reused: what is left of the last request goes before this one's handler is made.
+        drop(self.current.take());
         call(|| {
             let mut handler = H::default();
-            handler.setup(&mut Connection::current())?;
-            self.handler.replace(Some(handler));
+            handler.setup(&mut request)?;
+            self.current.replace(Some((handler, request)));
             Ok(())
         })
     }
 
     /// Lets the handler serve the client.
     pub fn handle(&self) -> Result<(), String> {
-        call(|| match &mut *self.handler.borrow_mut() {
-            Some(handler) => handler.handle(&mut Connection::current()),
+        call(|| match &mut *self.current.borrow_mut() {
+            Some((handler, request)) => handler.handle(request),
             None => Err("the host called handle without setup".into()),
         })
     }
 
     /// Lets the handler finish, and drops it.
     pub fn finish(&self) -> Result<(), String> {
-        call(|| match self.handler.take() {
-            Some(mut handler) => handler.finish(&mut Connection::current()),
+        call(|| match self.current.take() {
+            Some((mut handler, mut request)) => handler.finish(&mut request),
             None => Err("the host called finish without setup".into()),
         })
     }
+}
+
+/// The connection that this instance serves now.
+pub fn connection() -> Connection {
+    Connection::current()
+}
+
+/// The datagram that this instance serves now. The contract has the packet in two calls; one of them is enough.
+pub fn datagram(packet: Vec<u8>) -> Datagram {
+    Datagram::new(packet)
 }
 
 /// See [`ServerHooks::verify_request`].
@@ -121,6 +162,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::fake_host;
 
     thread_local! {
         static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -164,9 +206,10 @@ mod tests {
 
     #[test]
     fn one_value_lives_over_the_three_calls_and_no_longer() {
-        let session = Session::<Recorder>::new();
+        let session = Session::<Recorder, _>::new();
         for _ in 0..2 {
-            assert_eq!((session.setup(), session.handle(), session.finish()), (Ok(()), Ok(()), Ok(())));
+            let outcomes = (session.setup(Connection::current()), session.handle(), session.finish());
+            assert_eq!(outcomes, (Ok(()), Ok(()), Ok(())));
             assert_eq!(log(), ["setup 1", "handle 2", "finish 3", "drop"]);
         }
     }
@@ -174,8 +217,8 @@ mod tests {
     #[test]
     fn finish_follows_a_failed_handle() {
         FAIL.set("handle");
-        let session = Session::<Recorder>::new();
-        session.setup().unwrap();
+        let session = Session::<Recorder, _>::new();
+        session.setup(Connection::current()).unwrap();
         assert_eq!(session.handle(), Err("handle failed".into()));
         assert_eq!(session.finish(), Ok(()));
         assert_eq!(log(), ["setup 1", "handle 2", "finish 3", "drop"]);
@@ -184,18 +227,57 @@ mod tests {
     #[test]
     fn a_failed_setup_leaves_no_handler() {
         FAIL.set("setup");
-        let session = Session::<Recorder>::new();
-        assert_eq!(session.setup(), Err("setup failed".into()));
+        let session = Session::<Recorder, _>::new();
+        assert_eq!(session.setup(Connection::current()), Err("setup failed".into()));
         assert_eq!(log(), ["setup 1", "drop"]);
         assert!(session.handle().is_err() && session.finish().is_err());
     }
 
     #[test]
     fn a_request_that_never_finished_leaves_nothing_to_the_next() {
-        let session = Session::<Recorder>::new();
-        session.setup().unwrap();
-        session.setup().unwrap();
+        let session = Session::<Recorder, _>::new();
+        session.setup(Connection::current()).unwrap();
+        session.setup(Connection::current()).unwrap();
         assert_eq!(log(), ["setup 1", "drop", "setup 1"]);
+    }
+
+    #[derive(Default)]
+    struct Packets {
+        seen: Vec<Vec<u8>>,
+    }
+
+    impl Packets {
+        fn see(&mut self, datagram: &Datagram) {
+            self.seen.push(datagram.packet().to_vec());
+        }
+    }
+
+    impl DatagramHandler for Packets {
+        fn setup(&mut self, datagram: &mut Datagram) -> Result {
+            self.see(datagram);
+            Ok(())
+        }
+        fn handle(&mut self, datagram: &mut Datagram) -> Result {
+            self.see(datagram);
+            Err("asked to fail")?
+        }
+        fn finish(&mut self, datagram: &mut Datagram) -> Result {
+            self.see(datagram);
+            datagram.reply(&self.seen.concat())?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_there_in_all_three_calls_and_gone_after() {
+        let session = Session::<Packets, _>::new();
+        for packet in ["one ", "two "] {
+            session.setup(Datagram::new(packet.into())).unwrap();
+            assert!(session.handle().is_err());
+            session.finish().unwrap();
+            assert_eq!(fake_host::heard(), [packet.repeat(3).into_bytes()]);
+            assert!(session.finish().is_err());
+        }
     }
 
     #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::checkout::Checkout;
 use crate::plugins::{self, Guest};
 use crate::step;
 
-/// How to try each plugin that ships: what to type, with `{}` for the address as `nc` wants it, and what comes of it.
+/// How to try each plugin that ships: what to type, with `{}` for the address as `nc` wants it, `-u` included, and what comes of it.
 const TRIALS: &[(&str, &str, &str)] = &[
     ("echo", "nc {}", "gives back what you type"),
     ("frames", r"printf '\0\0\0\5hello' | nc {}", "answers 5 bytes as well, olleh"),
@@ -19,6 +19,7 @@ const TRIALS: &[(&str, &str, &str)] = &[
     ("lifecycle", "printf hello | nc {}", "answers hello; the log says who came and went"),
     ("talk", "nc {}", "answers what you type; close ends it"),
     ("upper", "printf hello | nc {}", "answers HELLO"),
+    ("upper-udp", "printf hello | nc -w1 {}", "answers HELLO"),
 ];
 
 pub fn serve(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
@@ -54,26 +55,33 @@ fn print_trials(guests: &[Guest]) {
     );
 }
 
-/// What to type for a plugin that listens on TCP, and what comes of it.
+/// What to type for a plugin that listens on TCP or UDP, and what comes of it.
 fn trial(guest: &Guest) -> Option<(String, &'static str)> {
     let manifest = fs::read_to_string(guest.manifest()?).ok()?;
-    let address = first_tcp_address(&manifest)?;
+    let address = first_inet_address(&manifest)?;
     let (_, command, outcome) = TRIALS.iter().find(|(name, ..)| *name == guest.name).unwrap_or(&("", "nc {}", ""));
     Some((command.replace("{}", &address), outcome))
 }
 
-/// The first `tcp://` address among a manifest's `listen`, as `HOST PORT`. No TOML parser: its one use would be a
-/// hint's, and every command would wait for it to compile.
-fn first_tcp_address(manifest: &str) -> Option<String> {
-    let value = manifest
+/// The first `tcp://` or `udp://` address among a manifest's `listen`, as `HOST PORT` or `-u HOST PORT`. No TOML parser: its
+/// one use would be a hint's, and every command would wait for it to compile.
+fn first_inet_address(manifest: &str) -> Option<String> {
+    let (option, address) = manifest
         .lines()
         .map(str::trim_start)
         .take_while(|line| !is_table(line))
         .skip_while(|line| !is_listen(line))
-        .find_map(|line| line.split('#').next()?.split_once("\"tcp://"))?
-        .1;
-    let (host, port) = value.split('"').next()?.rsplit_once(':')?;
-    Some(format!("{} {port}", host.trim_matches(['[', ']'])))
+        .find_map(|line| inet_url(line.split('#').next()?))?;
+    let (host, port) = address.rsplit_once(':')?;
+    Some(format!("{option}{} {port}", host.trim_matches(['[', ']'])))
+}
+
+/// What `nc` must be told of the line's first such URL, and what follows its scheme.
+fn inet_url(line: &str) -> Option<(&'static str, &str)> {
+    line.split('"').find_map(|text| {
+        let tcp = text.strip_prefix("tcp://").map(|rest| ("", rest));
+        tcp.or_else(|| Some(("-u ", text.strip_prefix("udp://")?)))
+    })
 }
 
 fn is_table(line: &str) -> bool {
@@ -97,15 +105,16 @@ mod tests {
             "# tcp first\nlisten=[\"tcp://127.0.0.1:9999\", \"tcp://127.0.0.1:1\"]",
             "backlog = 5\nlisten = [\n  # \"tcp://127.0.0.1:1\"\n  \"unix:///run/x\",\n  \"tcp://127.0.0.1:9999\",\n]",
         ] {
-            assert_eq!(first_tcp_address(manifest), found, "{manifest}");
+            assert_eq!(first_inet_address(manifest), found, "{manifest}");
         }
-        assert_eq!(first_tcp_address("listen = \"tcp://[::1]:9999\""), Some("::1 9999".to_owned()));
+        assert_eq!(first_inet_address("listen = \"tcp://[::1]:9999\""), Some("::1 9999".to_owned()));
+        assert_eq!(first_inet_address("listen = \"udp://[::1]:9999\""), Some("-u ::1 9999".to_owned()));
     }
 
     #[test]
-    fn no_tcp_address_is_none() {
+    fn none_of_the_internet_is_none() {
         for manifest in ["", "listen = \"unix:///run/x\"", "[limits]\nlisten = \"tcp://127.0.0.1:1\""] {
-            assert_eq!(first_tcp_address(manifest), None, "{manifest}");
+            assert_eq!(first_inet_address(manifest), None, "{manifest}");
         }
     }
 

@@ -294,8 +294,9 @@ mod tests {
             ),
             (b"(component (instance $i) (export \"wharf:handler/stream-handler@9.9.9\" (instance $i)))", "@9.9.9"),
             (
-                b"(component (instance $i) (export \"wharf:handler/datagram-handler@0.1.0\" (instance $i)))",
-                "a datagram",
+                b"(component (instance $i) (instance $j) (export \"wharf:handler/datagram-handler@0.1.0\" (instance $i)) \
+                  (export \"wharf:handler/stream-handler@0.1.0\" (instance $j)))",
+                "both a stream handler and a datagram handler",
             ),
         ] {
             let reason = refusal(bytes);

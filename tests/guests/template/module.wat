@@ -1,5 +1,5 @@
-;; The same stream handler as a core module: named as `wit-component` wants it, and, if it is so EMBEDDED, with its
-;; component type. IMPORTS are the fixture's own: WASI 0.1, which the host has to adapt.
+;; The same stream handler as a core module: named as `wit-component` wants it, and with an embedded component type if
+;; that is asked for. IMPORTS are the fixture's own: WASI 0.1, which the host has to adapt. HOOKS are exports.
 (module
   (import "wharf:handler/connection@VERSION" "recv" (func $recv (param i32 i32)))
   (import "wharf:handler/connection@VERSION" "send" (func $send (param i32 i32 i32)))
@@ -17,4 +17,5 @@
   (export "wharf:handler/stream-handler@VERSION#setup" (func $setup))
   (export "wharf:handler/stream-handler@VERSION#handle" (func $handle))
   (export "wharf:handler/stream-handler@VERSION#finish" (func $finish))
+  HOOKS
   EMBEDDED)

@@ -1,0 +1,13 @@
+;; Says which step this is and how many came before it in this instance: `setup 1 handle 2 finish 3` in a fresh one.
+(data (i32.const 64) "setup 0 \00")
+(data (i32.const 80) "handle 0 \00")
+(data (i32.const 96) "finish 0\00")
+(global $steps (mut i32) (i32.const 48))
+(func $count (param $text i32) (param $digit i32) (result i32)
+  (global.set $steps (i32.add (global.get $steps) (i32.const 1)))
+  (i32.store8 (i32.add (local.get $text) (local.get $digit)) (global.get $steps))
+  (drop (call $say (local.get $text)))
+  (call $ok))
+(func $setup (result i32) (call $count (i32.const 64) (i32.const 6)))
+(func $handle (result i32) (call $count (i32.const 80) (i32.const 7)))
+(func $finish (result i32) (call $count (i32.const 96) (i32.const 7)))

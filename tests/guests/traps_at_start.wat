@@ -1,0 +1,3 @@
+;; Traps before it is even an instance.
+(func $start unreachable)
+(start $start)

@@ -1,0 +1,20 @@
+//! What the tests stand on: the real binary as a child, a plugin folder, plugins to put into it, clients.
+//!
+//! Tests wait for events (a line on the child's stdout, a line of its log, bytes on a socket), each with a deadline.
+
+pub mod client;
+pub mod folder;
+pub mod guests;
+pub mod hostile;
+mod lines;
+pub mod wharf;
+
+use std::time::Duration;
+
+pub use client::{Client, ask};
+pub use folder::Folder;
+pub use guests::{answer, answers, fixture};
+pub use wharf::{Launch, Wharf};
+
+/// How long anything may take that is expected to happen. It bounds failing tests, not passing ones.
+pub const DEADLINE: Duration = Duration::from_secs(45);

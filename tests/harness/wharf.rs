@@ -1,0 +1,195 @@
+//! The binary as a child of the test: started, watched, signalled, killed at the latest when the test ends.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use super::lines::Lines;
+use super::{DEADLINE, Folder};
+
+/// A command line to be.
+pub struct Launch {
+    command: Command,
+    cached: bool,
+}
+
+impl Launch {
+    /// `wharf ARGUMENT…`
+    pub fn new<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+        Self::by(Command::new(env!("CARGO_BIN_EXE_wharf"))).args(args)
+    }
+
+    /// `wharf ARGUMENT…` with room for so many descriptors.
+    pub fn with_descriptors<A: AsRef<std::ffi::OsStr>>(limit: u32, args: impl IntoIterator<Item = A>) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharf")]);
+        Self::by(shell).args(args)
+    }
+
+    fn by(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for variable in ["WHARF_LOG", "RUST_LOG", "XDG_CACHE_HOME"] {
+            command.env_remove(variable);
+        }
+        Self { command, cached: true }
+    }
+
+    pub fn args<A: AsRef<std::ffi::OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Without the compiled code that the tests share.
+    pub fn cache(self, dir: &Path) -> Self {
+        let mut launch = self.args([Path::new("--cache-dir"), dir]);
+        launch.cached = false;
+        launch
+    }
+
+    /// Leaves the choice of a cache to the binary.
+    pub fn own_cache(mut self) -> Self {
+        self.cached = false;
+        self
+    }
+
+    pub fn start(mut self) -> Wharf {
+        if self.cached {
+            self.command.arg("--cache-dir").arg(shared_cache());
+        }
+        let mut child = self.command.spawn().expect("the binary starts");
+        let events = Lines::collect(child.stdout.take().expect("stdout is piped"));
+        let log = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        Wharf { child, events, log }
+    }
+}
+
+/// Compiled code that all tests of a build share, as the servers of one user do.
+fn shared_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+/// A running `wharf`. What it printed is shown if the test fails.
+pub struct Wharf {
+    child: Child,
+    events: Lines,
+    log: Lines,
+}
+
+/// A line of stdout.
+#[derive(Debug)]
+pub struct Event {
+    pub url: String,
+    pub generation: String,
+    pub reason: String,
+}
+
+impl Wharf {
+    /// `wharf serve FOLDER`
+    pub fn serve(folder: &Folder) -> Self {
+        Launch::new(["serve".as_ref(), folder.path()]).start()
+    }
+
+    /// Waits for the next event of this kind about this plugin; others stay to be waited for.
+    #[track_caller]
+    pub fn event(&self, word: &str, plugin: &str) -> Event {
+        let line = self.line(&format!("{word} … {plugin}"), |line| {
+            let (head, _) = line.split_once(": ").unwrap_or((line, ""));
+            let words: Vec<&str> = head.split(' ').collect();
+            let about = match word {
+                "listening" | "closed" | "failed" => words.get(2),
+                _ => words.get(1),
+            };
+            words[0] == word && about.copied().unwrap_or("") == plugin
+        });
+        let (head, reason) = line.split_once(": ").unwrap_or((&line, ""));
+        let words: Vec<&str> = head.split(' ').collect();
+        let url = words.iter().find(|word| word.contains("://")).copied().unwrap_or("");
+        let generation = if matches!(word, "loaded" | "kept") { words.get(2).copied().unwrap_or("") } else { "" };
+        Event { url: url.to_owned(), generation: generation.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// Waits for exactly this line on stdout.
+    #[track_caller]
+    pub fn says(&self, line: &str) {
+        self.line(line, |said| said == line);
+    }
+
+    #[track_caller]
+    fn line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.events.take(wanted).unwrap_or_else(|| panic!("waited for `{what}` on stdout in vain"))
+    }
+
+    /// Where the plugin listens; waits until it does.
+    #[track_caller]
+    pub fn address(&self, plugin: &str) -> SocketAddr {
+        let event = self.event("listening", plugin);
+        let addr: SocketAddr =
+            event.url.strip_prefix("tcp://").and_then(|addr| addr.parse().ok()).expect("a tcp:// address");
+        assert_ne!(addr.port(), 0, "the real port is printed");
+        addr
+    }
+
+    /// Every event so far.
+    pub fn events(&self) -> Vec<String> {
+        self.events.all()
+    }
+
+    /// Waits for the next line of the log with all of these in it.
+    #[track_caller]
+    pub fn logs(&self, parts: &[&str]) -> String {
+        self.log
+            .take(|line| parts.iter().all(|part| line.contains(part)))
+            .unwrap_or_else(|| panic!("waited for a log line with {parts:?} in vain"))
+    }
+
+    /// The whole log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.all()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child is there");
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> i32 {
+        let watch = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("the child is ours");
+        let deadline = DEADLINE.try_into().expect("a deadline fits a timespec");
+        let ended = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&deadline)).expect("poll");
+        assert!(ended > 0, "waited for its end in vain");
+        assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
+        let status = self.child.wait().expect("the child is ours");
+        status.code().unwrap_or_else(|| panic!("killed: {status}"))
+    }
+
+    /// Stops it and waits: every event it printed, in order. It must end well.
+    #[track_caller]
+    pub fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended(), 0, "exit status");
+        self.events()
+    }
+}
+
+impl Drop for Wharf {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.events.wait_for_end();
+            self.log.wait_for_end();
+            eprintln!("--- its stdout\n{}", self.events().join("\n"));
+            eprintln!("--- its stderr\n{}\n---", self.log().join("\n"));
+        }
+    }
+}

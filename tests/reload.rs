@@ -1,0 +1,248 @@
+//! Changes of the folder while it is served: each way of making one, and what stays as it was.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
+
+/// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host: the rescan is far off.
+fn scene() -> (Folder, Wharf, std::net::SocketAddr) {
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A")).file("wharf.toml", "rescan = '1h'");
+    let wharf = Wharf::serve(&folder);
+    assert_eq!(wharf.event("loaded", "answers").generation, answers("A").generation());
+    let address = wharf.address("answers");
+    assert_eq!(ask(address, "x"), answer("A"));
+    (folder, wharf, address)
+}
+
+/// Waits until generation `text` is loaded; from then on every new session has it.
+#[track_caller]
+fn becomes(wharf: &Wharf, address: std::net::SocketAddr, text: &str) {
+    assert_eq!(wharf.event("loaded", "answers").generation, answers(text).generation());
+    assert_eq!(ask(address, "x"), answer(text));
+}
+
+/// Stops it: apart from these lines, there was nothing on stdout but start and stop.
+#[track_caller]
+fn said_only(wharf: Wharf, address: std::net::SocketAddr, between: &[String]) {
+    let begin = [format!("loaded answers {}", answers("A").generation()), format!("listening tcp://{address} answers")];
+    let end = ["draining 0".to_owned(), format!("closed tcp://{address} answers"), "stopped".to_owned()];
+    assert_eq!(wharf.stop(), [&begin[..], between, &end[..]].concat());
+}
+
+fn loaded(text: &str) -> String {
+    format!("loaded answers {}", answers(text).generation())
+}
+
+#[test]
+fn a_file_renamed_over_or_written_in_place_is_taken() {
+    let (folder, wharf, address) = scene();
+    folder.plugin("answers", &answers("B"));
+    becomes(&wharf, address, "B");
+    folder.overwrite("answers.wat", answers("C").bytes);
+    becomes(&wharf, address, "C");
+    folder.remove("answers.wat");
+    folder.plugin("answers", &answers("D"));
+    // Removed and there again: whether the host saw it missing is up to chance, that it serves in the end is not.
+    assert_eq!(wharf.event("loaded", "answers").generation, answers("D").generation());
+    wharf.stop();
+}
+
+#[test]
+fn a_running_session_keeps_its_generation() {
+    let (folder, wharf, address) = scene();
+    let mut old = Client::connect(address);
+    old.hears("A ");
+    folder.plugin("answers", &answers("B"));
+    becomes(&wharf, address, "B");
+    let mut middle = Client::connect(address);
+    middle.hears("B ");
+    folder.plugin("answers", &answers("C"));
+    becomes(&wharf, address, "C");
+    old.send("x");
+    assert_eq!(old.rest(), "A A ");
+    middle.send("x");
+    assert_eq!(middle.rest(), "B B ");
+    said_only(wharf, address, &[loaded("B"), loaded("C")]);
+}
+
+#[test]
+fn a_replaced_generation_has_until_its_drain_deadline() {
+    let (folder, wharf, address) = scene();
+    folder.settings("answers", "[timeouts]\ndrain = '200ms'");
+    wharf.event("loaded", "answers");
+    let mut old = Client::connect(address);
+    old.hears("A ");
+    folder.plugin("answers", &answers("B"));
+    wharf.event("loaded", "answers");
+    let generation = format!("generation={}", answers("A").generation());
+    wharf.logs(&["session failed", &generation, &old.name(), "phase=handle", "cause=\"drain: "]);
+    assert_eq!(old.rest(), "");
+    assert_eq!(ask(address, "x"), answer("B"));
+    wharf.stop();
+}
+
+#[test]
+fn a_half_written_file_never_serves() {
+    let (folder, wharf, address) = scene();
+    let new = answers("B").bytes;
+    let (half, other_half) = new.split_at(new.len() / 2);
+    folder.overwrite("answers.wat", half);
+    let kept = wharf.event("kept", "answers");
+    assert_eq!(kept.generation, answers("A").generation());
+    assert!(!kept.reason.is_empty(), "a reason is given");
+    assert_eq!(ask(address, "x"), answer("A"), "the old one serves on");
+    folder.append("answers.wat", other_half);
+    becomes(&wharf, address, "B");
+    wharf.stop();
+}
+
+#[test]
+fn a_bad_new_file_keeps_the_old_one_serving() {
+    let (folder, wharf, address) = scene();
+    let mut running = Client::connect(address);
+    running.hears("A ");
+    for bad in ["buy milk", "", "(component)", "(module)"] {
+        folder.file("answers.wat", bad);
+        let kept = wharf.event("kept", "answers");
+        assert_eq!(kept.generation, answers("A").generation());
+        assert!(kept.reason.contains("stream-handler"), "{}", kept.reason);
+        assert_eq!(ask(address, "x"), answer("A"));
+    }
+    running.send("x");
+    assert_eq!(running.rest(), "A A ");
+    folder.plugin("answers", &answers("B"));
+    becomes(&wharf, address, "B");
+    wharf.stop();
+}
+
+#[test]
+fn the_same_content_again_is_no_change() {
+    let (folder, wharf, address) = scene();
+    for _ in 0..3 {
+        folder.plugin("answers", &answers("A")).settings("answers", "");
+    }
+    // What the host makes of those, it has made of them when it comes to this one.
+    folder.plugin("answers", &answers("B"));
+    becomes(&wharf, address, "B");
+    said_only(wharf, address, &[loaded("B")]);
+}
+
+#[test]
+fn editors_temporary_files_are_no_plugins() {
+    let (folder, wharf, address) = scene();
+    let new = answers("B").bytes;
+    for name in ["4913", ".answers.wat.swp", "answers.wat~", "#answers.wat#", ".#answers.wat", "answers.wat.tmp"] {
+        folder.overwrite(name, &new);
+    }
+    // vim's way: the old file becomes the backup, a new one is written in its place, the backup goes.
+    let path = folder.path().join("answers.wat");
+    fs::rename(&path, folder.path().join("answers.wat~")).expect("rename");
+    fs::write(&path, &new).expect("write");
+    folder.remove("answers.wat~");
+    assert_eq!(wharf.event("loaded", "answers").generation, answers("B").generation());
+    folder.remove(".answers.wat.swp");
+    folder.remove("4913");
+    folder.plugin("answers", &answers("C"));
+    assert_eq!(wharf.event("loaded", "answers").generation, answers("C").generation());
+    let strangers: Vec<_> = wharf
+        .stop()
+        .into_iter()
+        .filter(|line| line.contains('~') || line.contains('#') || line.contains("4913"))
+        .collect();
+    assert_eq!(strangers, [""; 0], "{address}");
+}
+
+#[test]
+fn swapped_links_are_followed_as_kubernetes_makes_them() {
+    let folder = Folder::new();
+    let dir = folder.path();
+    let version = |name: &str, text: &str| {
+        fs::create_dir(dir.join(name)).expect("create the version's folder");
+        fs::write(dir.join(name).join("answers.wat"), answers(text).bytes).expect("write");
+        fs::write(dir.join(name).join("answers.toml"), "listen = 'tcp://127.0.0.1:0'").expect("write");
+    };
+    version("..2024_01", "A");
+    symlink("..2024_01", dir.join("..data")).expect("link");
+    for file in ["answers.wat", "answers.toml"] {
+        symlink(format!("..data/{file}"), dir.join(file)).expect("link");
+    }
+    let other = folder.parent().join("wharf.toml");
+    fs::write(&other, "rescan = '1h'").expect("write");
+    let wharf = Launch::new(["serve".as_ref(), dir, "--config".as_ref(), other.as_path()]).start();
+    wharf.event("loaded", "answers");
+    let address = wharf.address("answers");
+    for (name, old, text) in [("..2024_02", "..2024_01", "B"), ("..2024_03", "..2024_02", "C")] {
+        version(name, text);
+        symlink(name, dir.join("..data_tmp")).expect("link");
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).expect("swap");
+        fs::remove_dir_all(dir.join(old)).expect("remove the old version");
+        becomes(&wharf, address, text);
+    }
+    said_only(wharf, address, &[loaded("B"), loaded("C")]);
+}
+
+#[test]
+fn a_folder_that_appears_later_is_served_and_so_is_one_that_comes_back() {
+    let folder = Folder::absent();
+    let config = folder.parent().join("wharf.toml");
+    fs::write(&config, "rescan = '1h'").expect("write");
+    let wharf = Launch::new(["serve".as_ref(), folder.path(), "--config".as_ref(), config.as_path()]).start();
+    wharf.logs(&["WARN", folder.path().to_str().expect("UTF-8")]);
+    fs::create_dir(folder.path()).expect("create the folder");
+    folder.plugin("answers", &answers("A"));
+    let address = wharf.address("answers");
+    becomes(&wharf, address, "A");
+
+    // Away for a while, which says nothing about what should be served.
+    let away = folder.parent().join(".away");
+    fs::rename(folder.path(), &away).expect("rename");
+    wharf.logs(&["WARN", folder.path().to_str().expect("UTF-8")]);
+    assert_eq!(ask(address, "x"), answer("A"), "it serves on");
+    fs::write(away.join("answers.wat"), answers("B").bytes).expect("write");
+    fs::rename(&away, folder.path()).expect("rename");
+    becomes(&wharf, address, "B");
+    folder.plugin("answers", &answers("C"));
+    becomes(&wharf, address, "C");
+    said_only(wharf, address, &[loaded("B"), loaded("C")]);
+}
+
+#[test]
+fn a_removed_plugin_closes_its_listener_and_drains() {
+    let (folder, wharf, address) = scene();
+    let mut running = Client::connect(address);
+    running.hears("A ");
+    folder.remove("answers.wat");
+    assert_eq!(wharf.event("closed", "answers").url, format!("tcp://{address}"));
+    assert!(Client::try_connect(address).is_err(), "nobody is let in any more");
+    running.send("x");
+    assert_eq!(running.rest(), "A A ");
+    wharf.event("unloaded", "answers");
+    folder.plugin("answers", &answers("B"));
+    assert_eq!(wharf.event("loaded", "answers").generation, answers("B").generation());
+    assert_eq!(ask(wharf.address("answers"), "x"), answer("B"), "it may come back");
+    wharf.stop();
+}
+
+#[test]
+fn a_new_plugin_is_served_beside_the_others() {
+    let (folder, wharf, address) = scene();
+    folder.plugin("late", &answers("L"));
+    assert_eq!(ask(wharf.address("late"), "x"), answer("L"));
+    assert_eq!(ask(address, "x"), answer("A"));
+    wharf.stop();
+}
+
+#[test]
+fn a_lost_event_is_made_up_for_by_the_rescan() {
+    let folder = Folder::new();
+    let change = folder.plugin_behind_links("answers", &answers("A"));
+    folder.settings("answers", "").file("wharf.toml", "rescan = '100ms'");
+    let wharf = Wharf::serve(&folder);
+    wharf.event("loaded", "answers");
+    let address = wharf.address("answers");
+    change(&answers("B"));
+    becomes(&wharf, address, "B");
+    wharf.stop();
+}
