@@ -21,11 +21,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tracing::level_filters::LevelFilter;
 
+use crate::commons::SPARE_INSTANCES;
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
 use crate::listen::Arrival;
 use crate::plugin::{Blueprint, Engines};
-use crate::server::SPARE_INSTANCES;
 use crate::session::{self, Terms};
 use crate::{log, plugin};
 

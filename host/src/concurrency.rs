@@ -5,9 +5,9 @@ use std::thread;
 use tokio::runtime::Handle;
 
 use crate::child;
+use crate::commons::Commons;
 use crate::config::Concurrency;
 use crate::listen::{Arrival, Permit};
-use crate::server::Commons;
 use crate::session::{self, Terms};
 
 /// Begins the session of a request that has just arrived. Does not wait for anything.

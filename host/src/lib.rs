@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod check;
 pub mod child;
 pub mod cli;
+pub mod commons;
 pub mod concurrency;
 pub mod config;
 pub mod endpoint;

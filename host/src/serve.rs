@@ -11,10 +11,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::budget::Budget;
 use crate::capacity::Capacity;
+use crate::commons::{Commons, SPARE_INSTANCES};
 use crate::log;
 use crate::plugin::{Cache, Engines, Loader};
 use crate::ports::Ports;
-use crate::server::{Commons, SPARE_INSTANCES};
 use crate::supervisor::{End, Plan, Supervisor};
 
 /// What the command line asked for.

@@ -6,34 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::budget::Budget;
+use crate::commons::Commons;
 use crate::concurrency;
 use crate::config::{Address, Concurrency, Settings};
 use crate::listen::{Caps, Listener, accept_until};
 use crate::plugin::Generation;
-use crate::ports::{Claim, Ports};
+use crate::ports::Claim;
 use crate::session::{self, Terms};
-
-/// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
-pub const SPARE_INSTANCES: u32 = 16;
-
-/// What the whole host shares among its servers.
-#[derive(Clone)]
-pub struct Commons {
-    /// Sessions at once.
-    pub cap: Arc<Semaphore>,
-    /// Instances at once that are no session's own.
-    pub spare: Arc<Semaphore>,
-    /// The sessions that run, and that a stop waits for.
-    pub sessions: TaskTracker,
-    /// Those that it does not wait for.
-    pub left_behind: TaskTracker,
-    /// How many requests are to be taken at all, where that is bounded.
-    pub budget: Option<Arc<Budget>>,
-    pub ports: Ports,
-}
 
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {

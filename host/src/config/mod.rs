@@ -4,14 +4,14 @@ mod address;
 mod host;
 mod manifest;
 mod owner;
+mod settings;
 mod text;
 mod units;
 
 pub use address::Address;
 pub use host::HostConfig;
-pub use manifest::{
-    Access, Concurrency, DirGrant, Grants, Limits, ManifestFile, Origin, Settings, SocketSettings, Timeouts,
-};
+pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
+pub use settings::{Grants, Limits, Settings, SocketSettings, Timeouts, UnixSettings};
 pub use text::{ConfigError, read};
 pub use units::{Size, Span};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::{Address, SocketSettings};
+use crate::config::{Address, SocketSettings, UnixSettings};
 
 /// A socket and the file that stands for it, if it has one.
 pub(super) struct Bound {
@@ -67,8 +67,7 @@ fn bind_unix(address: &Address, path: &Path, kind: Type, settings: &SocketSettin
         bound => bound?,
     }
     let file = SocketFile::of(path)?;
-    chown(path, settings.unix.user, settings.unix.group)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(settings.unix.mode))?;
+    file.give_to(&settings.unix)?;
     Ok(Bound { socket, address, file: Some(file) })
 }
 
@@ -100,6 +99,12 @@ pub(super) struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Sets its owner, then who else may use it.
+    pub(super) fn give_to(&self, settings: &UnixSettings) -> io::Result<()> {
+        chown(&self.path, settings.user, settings.group)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(settings.mode))
     }
 }
 

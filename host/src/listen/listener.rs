@@ -60,7 +60,7 @@ pub struct Listener {
     address: Address,
     /// This end, as sessions are told it: none for a wildcard, where it depends on the connection.
     local: Option<Endpoint>,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 enum Kind {
@@ -89,7 +89,7 @@ impl Listener {
             let both = Interest::READABLE | Interest::WRITABLE;
             Kind::Datagram(Arc::new(Datagrams::new(register(socket, both)?, settings.max_packet_size)))
         };
-        Ok(Self { kind, address, local, _file: file })
+        Ok(Self { kind, address, local, file })
     }
 
     /// Where it listens, with the real port.
@@ -97,18 +97,21 @@ impl Listener {
         &self.address
     }
 
-    /// Takes new settings over, as far as a bound socket can; nothing that the kernel holds now is lost.
+    /// Takes new settings over, all but those that only bind(2) heeds; nothing that the kernel holds now is lost.
     ///
     /// # Errors
-    /// Those of listen(2).
+    /// Those of listen(2), chown(2) and chmod(2).
     pub fn adjust(&self, settings: &SocketSettings) -> io::Result<()> {
         match &self.kind {
-            Kind::Stream(socket) => socket.get_ref().listen(backlog_argument(settings.backlog)),
-            Kind::Datagram(socket) => {
-                socket.set_max_packet_size(settings.max_packet_size);
-                Ok(())
+            Kind::Stream(socket) => {
+                socket.get_ref().listen(backlog_argument(settings.backlog))?;
+                if let Address::Tcp(_) = self.address {
+                    socket.get_ref().set_tcp_nodelay(settings.nodelay)?;
+                }
             }
+            Kind::Datagram(socket) => socket.set_max_packet_size(settings.max_packet_size),
         }
+        self.file.as_ref().map_or(Ok(()), |file| file.give_to(&settings.unix))
     }
 
     /// Waits until a request may be there. Cancel-safe.

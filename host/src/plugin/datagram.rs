@@ -22,13 +22,21 @@ pub trait DatagramSocket: Send + Sync {
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// Whether the guest may send there: to its client always, elsewhere what the operator grants.
-fn permitted(destination: &Endpoint, client: &Endpoint, settings: &Settings) -> bool {
-    let granted = match destination {
-        Endpoint::Inet(addr) => settings.grants.send_to.iter().any(|net| net.contains(&addr.ip().to_canonical())),
-        Endpoint::Unix(_) => false,
-    };
-    granted || destination == client
+/// Where a datagram for `destination` may go: to the client always, elsewhere as the operator grants.
+fn permitted(destination: Endpoint, client: &Endpoint, settings: &Settings) -> Result<Endpoint, ErrorCode> {
+    match (&destination, client) {
+        // A link-local client's scope is the host's own knowledge: the guest was told the address without it.
+        (Endpoint::Inet(to), Endpoint::Inet(from)) if (to.ip(), to.port()) == (from.ip(), from.port()) => {
+            Ok(client.clone())
+        }
+        (Endpoint::Inet(to), _)
+            if settings.grants.send_to.iter().any(|network| network.contains(&to.ip().to_canonical())) =>
+        {
+            Ok(destination)
+        }
+        _ if destination == *client => Ok(destination),
+        _ => Err(ErrorCode::NotPermitted),
+    }
 }
 
 async fn send_to(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>, destination: Address) -> Done<()> {
@@ -50,9 +58,7 @@ async fn try_send_to(
     let Some(socket) = state.datagram_socket.clone() else {
         return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
     };
-    if !permitted(&destination, &state.origin.client, &state.settings) {
-        return Err(ErrorCode::NotPermitted);
-    }
+    let destination = permitted(destination, &state.origin.client, &state.settings)?;
     loop {
         match socket.try_send_to(data.as_le_slice(&*store), &destination) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => room(&*socket, wait, patience).await?,

@@ -12,9 +12,8 @@ use wasmtime::component::{
 use super::contract::{Address, PACKAGE};
 use super::guest::{Guest, Origin, Peer, Request, Running};
 use super::instance::{self, State};
-use super::load::Blueprint;
 use super::recognise::Interface;
-use super::{Fault, connection, datagram};
+use super::{Blueprint, Fault, connection, datagram};
 use crate::config::Settings;
 
 /// One version of a handler.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -14,7 +13,7 @@ use super::guest::Origin;
 use super::handler::Handler;
 use super::instance::State;
 use super::recognise::{Demand, Form, Interface, Recognised, recognise};
-use super::{Cache, Engines, Generation};
+use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::endpoint::Endpoint;
 
@@ -189,14 +188,6 @@ impl Loader {
         }
         Ok((component, Some(took)))
     }
-}
-
-/// How a generation is made of its native code.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Blueprint {
-    profile: Profile,
-    pub(super) interface: Interface,
-    pub(super) version: String,
 }
 
 /// Makes a generation of the code that another process of this same program gave it.

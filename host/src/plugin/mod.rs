@@ -1,5 +1,6 @@
 //! Plugins: from a file to something that serves requests. Nothing here knows of sockets.
 
+mod blueprint;
 mod cache;
 mod connection;
 mod contract;
@@ -19,6 +20,7 @@ mod patience;
 mod recognise;
 mod watch;
 
+pub use blueprint::Blueprint;
 pub use cache::Cache;
 pub use connection::Connection;
 pub use datagram::DatagramSocket;
@@ -27,5 +29,5 @@ pub use fault::{Cause, Fault};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::Generation;
 pub use guest::{Guest, Origin, Peer, Request, Running};
-pub use load::{Blueprint, Facts, Loaded, Loader, Refusal, revive};
+pub use load::{Facts, Loaded, Loader, Refusal, revive};
 pub use watch::Watch;

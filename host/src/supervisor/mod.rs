@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::budget::Budget;
+use crate::commons::Commons;
 use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
 use crate::events::Event;
 use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
-use crate::server::Commons;
 use serving::Serving;
 use stop::Stop;
 

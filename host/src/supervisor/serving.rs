@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::commons::Commons;
 use crate::config::{Address, Settings};
 use crate::events::Event;
 use crate::plugin::{Generation, Loaded};
-use crate::server::{Commons, Server, Service};
+use crate::server::{Server, Service};
 
 /// One plugin that serves.
 pub(super) struct Serving {

@@ -1,0 +1,28 @@
+//! What a host shares among its servers.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budget;
+use crate::ports::Ports;
+
+/// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
+pub const SPARE_INSTANCES: u32 = 16;
+
+/// What the whole host shares among its servers.
+#[derive(Clone)]
+pub struct Commons {
+    /// Sessions at once.
+    pub cap: Arc<Semaphore>,
+    /// Instances at once that are no session's own.
+    pub spare: Arc<Semaphore>,
+    /// The sessions that run, and that a stop waits for.
+    pub sessions: TaskTracker,
+    /// Those that it does not wait for.
+    pub left_behind: TaskTracker,
+    /// How many requests are to be taken at all, where that is bounded.
+    pub budget: Option<Arc<Budget>>,
+    pub ports: Ports,
+}

@@ -1,0 +1,269 @@
+//! A plugin's settings: its manifest's layers put together, with what is built in where none of them says.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{Network, OneOrMore};
+use super::text::ConfigError;
+use super::{Address, Concurrency, DirGrant, ManifestFile, Size, Span};
+
+/// Everything known about how one plugin is to be served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Not for a child process, which is given its socket.
+    #[serde(skip)]
+    pub listen: Vec<Address>,
+    pub concurrency: Concurrency,
+    /// Sessions at once, on each of the plugin's listeners.
+    pub max_connections: u32,
+    /// Children at once, on each of the plugin's listeners; they count as sessions, too.
+    pub max_children: u32,
+    /// Whether a stop waits for the sessions that are threads or processes.
+    pub joined: bool,
+    /// How often a plugin that wants it is called for its own upkeep.
+    pub service_interval: Duration,
+    pub socket: SocketSettings,
+    pub allow: Option<Vec<IpNet>>,
+    pub deny: Vec<IpNet>,
+    pub args: Vec<String>,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub grants: Grants,
+}
+
+/// What is asked of the sockets themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSettings {
+    /// Connections the kernel holds for a listener before they are accepted (listen(2)).
+    pub backlog: u32,
+    /// `SO_REUSEADDR`, for TCP.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`.
+    pub reuse_port: bool,
+    /// `TCP_NODELAY`.
+    pub nodelay: bool,
+    /// Bytes of a datagram that are received; the rest is cut off.
+    pub max_packet_size: u32,
+    pub unix: UnixSettings,
+}
+
+/// What becomes of a Unix socket's file. None leaves it the owner that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnixSettings {
+    pub mode: u32,
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// The sandbox's making, `verify-request` and `setup` together.
+    pub setup: Duration,
+    /// One wait for the client, in `recv` or `send`.
+    pub idle: Duration,
+    /// `handle` as a whole.
+    pub handle: Duration,
+    pub finish: Duration,
+    /// How long sessions may go on once their server stops, or their generation is replaced.
+    pub drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of linear memory, over all memories of one instance.
+    pub memory: u64,
+    /// Time its code may run between two dealings with the client.
+    pub cpu: Duration,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    pub dirs: Vec<DirGrant>,
+    pub env: BTreeMap<String, String>,
+    /// Where a datagram handler may send to, beside its client.
+    pub send_to: Vec<IpNet>,
+}
+
+impl Settings {
+    const LIMITS: Limits = Limits { memory: 64 << 20, cpu: Duration::from_secs(10) };
+
+    /// Puts the layers together. `beside` is the operator's file for this plugin, `inside` the plugin's own section.
+    ///
+    /// # Errors
+    /// No address at all; a plugin's own section that raises the operator's limits.
+    pub fn resolve(
+        name: &str,
+        beside: ManifestFile,
+        inside: ManifestFile,
+        defaults: ManifestFile,
+    ) -> Result<Self, ConfigError> {
+        let asked = inside.limits.clone();
+        let operator = beside.clone().over(defaults.clone()).limits;
+        let operators_memory = operator.memory.map_or(Self::LIMITS.memory, |size| size.0);
+        let operators_cpu = operator.cpu.map_or(Self::LIMITS.cpu, |span| span.0);
+        let too_much = |key, allowed: String| {
+            ConfigError::new(
+                format_args!("the manifest inside {name}: limits.{key}"),
+                format_args!("more than the {allowed} allowed; the operator may allow it in {name}.toml"),
+            )
+        };
+        if asked.memory.is_some_and(|size| size.0 > operators_memory) {
+            return Err(too_much("memory", Size(operators_memory).to_string()));
+        }
+        if asked.cpu.is_some_and(|span| span.0 > operators_cpu) {
+            return Err(too_much("cpu", humantime::format_duration(operators_cpu).to_string()));
+        }
+
+        let all = beside.over(inside).over(defaults);
+        let listen = all.listen.map(|list| list.0).unwrap_or_default();
+        if listen.is_empty() {
+            return Err(ConfigError::new(
+                "no address",
+                format_args!("add a line to {name}.toml: listen = \"tcp://127.0.0.1:9999\""),
+            ));
+        }
+        if let Some(twice) = listen.iter().enumerate().find_map(|(i, address)| {
+            let fixed = !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
+            (fixed && listen[..i].contains(address)).then_some(address)
+        }) {
+            return Err(ConfigError::new("listen", format_args!("{twice} stands there twice; once is enough")));
+        }
+        let concurrency = all.concurrency.unwrap_or_default();
+        let span = |value: Option<Span>, default: u64| value.map_or(Duration::from_secs(default), |span| span.0);
+        Ok(Self {
+            concurrency,
+            max_children: all.max_children.map_or(40, NonZeroU32::get),
+            joined: !matches!(concurrency, Concurrency::Thread | Concurrency::Process)
+                || all.block_on_close.unwrap_or(true)
+                    && !(concurrency == Concurrency::Thread && all.daemon_threads.unwrap_or(false)),
+            service_interval: all.service_interval.map_or(Duration::from_millis(500), |span| span.0),
+            socket: SocketSettings {
+                backlog: all.backlog.map_or(1024, NonZeroU32::get),
+                reuse_address: all.allow_reuse_address.unwrap_or(true),
+                reuse_port: all.allow_reuse_port.unwrap_or(false),
+                nodelay: all.disable_nagle_algorithm.unwrap_or(true),
+                max_packet_size: all.max_packet_size.map_or(8192, NonZeroU32::get),
+                unix: UnixSettings {
+                    mode: all.unix.mode.map_or(0o600, |mode| mode.0),
+                    user: all.unix.user.map(|user| user.0),
+                    group: all.unix.group.map(|group| group.0),
+                },
+            },
+            max_connections: all.max_connections.map_or(1024, NonZeroU32::get),
+            allow: all.allow.map(networks),
+            deny: all.deny.map(networks).unwrap_or_default(),
+            args: all.args.unwrap_or_default(),
+            timeouts: Timeouts {
+                setup: span(all.timeouts.setup, 10),
+                idle: span(all.timeouts.idle, 5 * 60),
+                handle: span(all.timeouts.handle, 24 * 60 * 60),
+                finish: span(all.timeouts.finish, 10),
+                drain: span(all.timeouts.drain, 30),
+            },
+            limits: Limits {
+                memory: all.limits.memory.map_or(Self::LIMITS.memory, |size| size.0),
+                cpu: all.limits.cpu.map_or(Self::LIMITS.cpu, |span| span.0),
+            },
+            grants: Grants {
+                dirs: all.grants.dirs.unwrap_or_default(),
+                env: all.grants.env.unwrap_or_default(),
+                send_to: all.grants.send_to.map(networks).unwrap_or_default(),
+            },
+            listen,
+        })
+    }
+
+    /// Whether the lists let a client at this address in: `deny` wins, and where there is an `allow` it has to name it.
+    pub fn admits(&self, client: SocketAddr) -> Result<(), &'static str> {
+        // An IPv4 client on an IPv6 listener is the IPv4 client that the lists speak of.
+        let ip = client.ip().to_canonical();
+        if self.deny.iter().any(|network| network.contains(&ip)) {
+            Err("deny")
+        } else if self.allow.as_ref().is_some_and(|list| !list.iter().any(|network| network.contains(&ip))) {
+            Err("allow")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn networks(list: OneOrMore<Network>) -> Vec<IpNet> {
+    list.0.into_iter().map(|network| network.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Origin;
+
+    fn operators(text: &str) -> ManifestFile {
+        ManifestFile::parse(text, Origin::Operator(Path::new("upper.toml"))).unwrap()
+    }
+
+    fn plugins(text: &str) -> Result<ManifestFile, ConfigError> {
+        ManifestFile::parse(text, Origin::Plugin("upper"))
+    }
+
+    #[test]
+    fn the_nearer_layer_wins_key_by_key() {
+        let settings = Settings::resolve(
+            "upper",
+            operators("backlog = 5\n[timeouts]\nidle = '1s'"),
+            plugins("listen = 'tcp://127.0.0.1:1'\nbacklog = 6\n[timeouts]\nidle = '2s'\nsetup = '2s'").unwrap(),
+            operators("max-connections = 7\n[timeouts]\nsetup = '3s'\nfinish = '3s'"),
+        )
+        .unwrap();
+        assert_eq!(settings.listen, ["tcp://127.0.0.1:1".parse().unwrap()]);
+        assert_eq!((settings.socket.backlog, settings.max_connections), (5, 7));
+        let seconds = [settings.timeouts.idle, settings.timeouts.setup, settings.timeouts.finish].map(|d| d.as_secs());
+        assert_eq!(seconds, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_plugin_can_not_widen_its_own_rights() {
+        for (text, named) in [
+            ("listen = 'tcp://0.0.0.0:1'", "tcp://0.0.0.0:1"),
+            ("listen = 'unix:///run/x.sock'", "unix:///run/x.sock"),
+            ("[grants.env]\nA = 'b'", "grants"),
+            ("[[grants.dirs]]\nhost = '.'\nguest = '/'", "grants"),
+        ] {
+            let error = plugins(text).unwrap_err().to_string();
+            assert!(error.contains("inside upper") && error.contains(named), "{error}");
+        }
+        let hungry = plugins("listen = 'tcp://127.0.0.1:1'\n[limits]\nmemory = '1GiB'").unwrap();
+        let refused = Settings::resolve("upper", operators(""), hungry.clone(), operators("")).unwrap_err().to_string();
+        assert!(refused.contains("limits.memory") && refused.contains("64 MiB"), "{refused}");
+        let allowed = operators("[limits]\nmemory = '2GiB'");
+        assert!(Settings::resolve("upper", operators(""), hungry, allowed).is_ok());
+    }
+
+    #[test]
+    fn no_address_is_refused_with_the_line_to_add() {
+        let error = Settings::resolve("upper", operators(""), operators(""), operators("")).unwrap_err().to_string();
+        assert_eq!(error, "no address: add a line to upper.toml: listen = \"tcp://127.0.0.1:9999\"");
+    }
+
+    #[test]
+    fn deny_wins_over_allow_and_an_allow_list_shuts_all_others_out() {
+        let settings = Settings::resolve(
+            "upper",
+            operators("listen = 'tcp://127.0.0.1:1'\nallow = ['10.0.0.0/8', '::1']\ndeny = '10.1.0.0/16'"),
+            operators(""),
+            operators(""),
+        )
+        .unwrap();
+        let verdict = |ip: &str| settings.admits(SocketAddr::new(ip.parse().unwrap(), 1));
+        assert_eq!(verdict("10.2.0.1"), Ok(()));
+        assert_eq!(verdict("::ffff:10.2.0.1"), Ok(()));
+        assert_eq!(verdict("::1"), Ok(()));
+        assert_eq!(verdict("10.1.0.1"), Err("deny"));
+        assert_eq!(verdict("127.0.0.1"), Err("allow"));
+    }
+}
