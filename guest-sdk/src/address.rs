@@ -11,7 +11,7 @@ use crate::bindings::stream::wharf::handler::types;
 /// One end of a socket: a connection's, or where a datagram comes from or goes to.
 ///
 /// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`; a Unix socket's is its path, or
-/// `(unnamed)` for the end that has none, as a client's seldom has.
+/// `unnamed` for the end that has none, as a client's seldom has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
@@ -89,7 +89,7 @@ impl fmt::Display for Address {
         match self {
             Address::Inet(address) => address.fmt(f),
             Address::Unix(Some(path)) => path.display().fmt(f),
-            Address::Unix(None) => f.write_str("(unnamed)"),
+            Address::Unix(None) => f.write_str("unnamed"),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(inet("fe80::1%3", 80).to_string(), "[fe80::1%3]:80");
         let named = types::Address::Unix(Some("/run/upper.sock".into()));
         assert_eq!(Address::from_contract(named).to_string(), "/run/upper.sock");
-        assert_eq!(Address::from_contract(types::Address::Unix(None)).to_string(), "(unnamed)");
+        assert_eq!(Address::from_contract(types::Address::Unix(None)).to_string(), "unnamed");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
         Ok(child) => child,
         Err(error) => {
             let generation = &generation.id;
-            tracing::error!(%plugin, %generation, %client, phase = "process", cause = error.to_string(), "host fault");
+            tracing::error!(%plugin, %generation, %client, phase = %"process", cause = error.to_string(), "host fault");
             return;
         }
     };
@@ -75,7 +75,7 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
         Ok(status) => cause(status),
         Err(error) => error.to_string(),
     };
-    tracing::warn!(%plugin, generation = %generation.id, %client, phase = "process", cause, "session failed");
+    tracing::warn!(%plugin, generation = %generation.id, %client, phase = %"process", cause, "session failed");
 }
 
 /// Tells the child that the drain deadline has come, and sees to its end.

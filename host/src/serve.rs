@@ -49,8 +49,14 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     let end = runtime.block_on(async { Supervisor::new(host.plan, Arc::new(loader), commons).run().await });
-    // What is left has had its time; a file operation of a guest's must not hold the process.
-    runtime.shutdown_background();
+    if let Ok(End::AtOnce) = end {
+        // Ends the children, too.
+        runtime.shutdown_background();
+    } else {
+        // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell
+        // them of errors that never were.
+        std::mem::forget(runtime);
+    }
     Ok(match end.context("signals can't be listened for")? {
         End::Stopped => ExitCode::SUCCESS,
         End::Failed | End::AtOnce => ExitCode::FAILURE,
@@ -74,5 +80,5 @@ pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
             None
         }
     });
-    Loader::new(engines, cache).map_err(anyhow::Error::from).context("host fault: WASI can't be linked")
+    Ok(Loader::new(engines, cache))
 }

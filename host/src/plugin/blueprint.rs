@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::engine::Profile;
-use super::recognise::Interface;
+use super::recognise::Kind;
 
 /// How a generation is made of its native code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Blueprint {
     pub(super) profile: Profile,
-    pub(super) interface: Interface,
-    pub(super) version: String,
+    pub(super) kind: Kind,
 }

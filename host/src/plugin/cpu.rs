@@ -4,7 +4,7 @@
 //! thread, and the time it ran is added up, until it deals with its client again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -22,11 +22,13 @@ pub(super) struct CpuMeter {
     /// When the guest went on after it last gave way, in nanoseconds since `start`. Shared with the future it waits in
     /// meanwhile; made when an instance is first caught, which most never are.
     resumed: Option<(Instant, Arc<AtomicU64>)>,
+    /// Set by whoever deals with the client where the meter is out of reach; made when asked for.
+    dealings: Option<Arc<AtomicBool>>,
 }
 
 impl CpuMeter {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, used: Duration::ZERO, resumed: None }
+        Self { limit, used: Duration::ZERO, resumed: None, dealings: None }
     }
 
     /// The guest has dealt with its client: count from here.
@@ -34,7 +36,15 @@ impl CpuMeter {
         self.used = Duration::ZERO;
     }
 
+    /// A flag that says the same as [`reset`](Self::reset) when it is set.
+    pub(super) fn dealings(&mut self) -> Arc<AtomicBool> {
+        self.dealings.get_or_insert_default().clone()
+    }
+
     fn caught(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if self.dealings.as_ref().is_some_and(|dealt| dealt.swap(false, Relaxed)) {
+            self.reset();
+        }
         // A stretch ends at the epoch after it began. One that seems longer had a wait in it, or the thread was not
         // running; neither is the guest's doing.
         let stretch = match &self.resumed {

@@ -45,6 +45,12 @@ impl Peer {
 /// One version of a plugin, ready to serve. Made by the loader; called by sessions, any number of them at once.
 #[async_trait]
 pub trait Guest: Send + Sync {
+    /// Makes an instance that serves nobody, to see that it can be made and that its exports are of the right types.
+    ///
+    /// # Errors
+    /// As a session would have met them.
+    async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault>;
+
     /// Makes the sandbox for one request.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::config::Settings;
 /// One version of a handler.
 pub(super) struct Handler {
     pre: InstancePre<State>,
+    interface: Interface,
     blueprint: Blueprint,
     /// `setup`, `handle` and `finish`.
     phases: [ComponentExportIndex; 3],
@@ -49,8 +50,12 @@ impl Handler {
     ///
     /// # Errors
     /// In words for whoever wrote the plugin: an import that nothing here provides, or an export that is missing.
-    pub(super) fn new(linker: &Linker<State>, component: &Component, blueprint: Blueprint) -> Result<Self, String> {
-        let Blueprint { interface, version, .. } = &blueprint;
+    pub(super) fn new(
+        linker: &Linker<State>,
+        component: &Component,
+        (interface, version): (Interface, &str),
+        blueprint: Blueprint,
+    ) -> Result<Self, String> {
         let exported = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
         let export = |interface: &ComponentExportIndex, name: &str| {
             component.get_export_index(Some(interface), name).ok_or_else(|| format!("its interface lacks `{name}`"))
@@ -66,19 +71,25 @@ impl Handler {
         };
         let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
         let phases = [export(&handler, "setup")?, export(&handler, "handle")?, export(&handler, "finish")?];
-        Ok(Self { pre, blueprint, phases, hooks })
+        Ok(Self { pre, interface, blueprint, phases, hooks })
     }
 
-    /// Makes an instance that serves nobody, to see that it can be made and that its exports are of the right types.
-    ///
-    /// # Errors
-    /// As a session would have met them.
-    pub(super) async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
+    /// An instance that serves no request.
+    async fn spare(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(Store<State>, Instance), Fault> {
+        let mut store = instance::store(self.pre.engine(), origin, settings, None, None);
+        let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
+        Ok((store, instance))
+    }
+}
+
+#[async_trait]
+impl Guest for Handler {
+    async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
         let (mut store, instance) = self.spare(origin, settings).await?;
         let [setup, handle, finish] = &self.phases;
         let checked = [setup, handle]
             .into_iter()
-            .try_for_each(|phase| match self.blueprint.interface {
+            .try_for_each(|phase| match self.interface {
                 Interface::Stream => instance.get_typed_func::<(), Phase>(&mut store, phase).map(drop),
                 Interface::Datagram => instance.get_typed_func::<(Arc<[u8]>,), Phase>(&mut store, phase).map(drop),
             })
@@ -93,16 +104,6 @@ impl Handler {
         checked.map_err(|error| Fault::Handler(format!("an export is not of the contract's type: {error:#}")))
     }
 
-    /// An instance that serves no request.
-    async fn spare(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(Store<State>, Instance), Fault> {
-        let mut store = instance::store(self.pre.engine(), origin, settings, None, None);
-        let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
-        Ok((store, instance))
-    }
-}
-
-#[async_trait]
-impl Guest for Handler {
     async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let (connection, packet, socket) = match peer {

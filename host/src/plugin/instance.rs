@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::connection::Client;
@@ -23,6 +24,8 @@ pub(super) struct State {
     memory: MemoryCap,
     /// Made when the guest first asks for something of it: many handlers never do.
     wasi: Option<WasiCtx>,
+    /// WASI 0.1, for a program that is a core module.
+    wasi_0_1: Option<WasiP1Ctx>,
     table: ResourceTable,
 }
 
@@ -43,6 +46,7 @@ pub(super) fn store(
         origin,
         settings,
         wasi: None,
+        wasi_0_1: None,
         table: ResourceTable::new(),
     };
     let mut store = Store::new(engine, state);
@@ -51,16 +55,33 @@ pub(super) fn store(
     store
 }
 
+impl State {
+    /// Makes both WASIs for a program: what the operator granted, and what `with` adds.
+    pub(super) fn use_as_program(&mut self, with: impl Fn(&mut WasiCtxBuilder)) {
+        let Self { origin, settings, .. } = self;
+        let granted = || {
+            let mut wasi = granted(origin, settings);
+            with(&mut wasi);
+            wasi
+        };
+        (self.wasi, self.wasi_0_1) = (Some(granted().build()), Some(granted().build_p1()));
+    }
+
+    pub(super) fn wasi_0_1(&mut self) -> &mut WasiP1Ctx {
+        self.wasi_0_1.as_mut().expect("only programs import it, and they are made with it")
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let Self { wasi, origin, settings, table, .. } = self;
-        let ctx = wasi.get_or_insert_with(|| granted(origin, settings));
+        let ctx = wasi.get_or_insert_with(|| granted(origin, settings).build());
         WasiCtxView { ctx, table }
     }
 }
 
 /// WASI with what the operator granted, and nothing else.
-fn granted(origin: &Arc<Origin>, settings: &Settings) -> WasiCtx {
+fn granted(origin: &Arc<Origin>, settings: &Settings) -> WasiCtxBuilder {
     let mut wasi = WasiCtxBuilder::new();
     wasi.allow_tcp(false).allow_udp(false);
     wasi.stdout(Output::new(origin.clone(), "stdout")).stderr(Output::new(origin.clone(), "stderr"));
@@ -78,5 +99,5 @@ fn granted(origin: &Arc<Origin>, settings: &Settings) -> WasiCtx {
             tracing::error!(plugin = %origin.plugin, folder = %grant.host.display(), %error, "a granted folder can't be opened");
         }
     }
-    wasi.build()
+    wasi
 }

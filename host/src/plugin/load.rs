@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
 
+use super::command::Command;
 use super::engine::Profile;
-use super::guest::Origin;
+use super::guest::{Guest, Origin};
 use super::handler::Handler;
-use super::instance::State;
-use super::recognise::{Demand, Form, Interface, Recognised, recognise};
+use super::native::Native;
+use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::endpoint::Endpoint;
@@ -21,7 +21,6 @@ use crate::endpoint::Endpoint;
 pub struct Loader {
     engines: Engines,
     cache: Option<Cache>,
-    small: Linker<State>,
     compiling: Semaphore,
 }
 
@@ -34,7 +33,7 @@ pub struct Loaded {
     /// The layer of its manifest that came in the file.
     inside: ManifestFile,
     demand: Demand,
-    interface: Interface,
+    kind: Kind,
 }
 
 impl Loaded {
@@ -44,7 +43,7 @@ impl Loaded {
     /// Settings under which it can't serve.
     pub fn resettled(&self, name: &str, beside: ManifestFile, defaults: ManifestFile) -> Result<Self, Refusal> {
         let settings = Settings::resolve(name, beside, self.inside.clone(), defaults)?;
-        fits(self.demand, self.interface, &settings, name)?;
+        fits(self.demand, &self.kind, &settings, name)?;
         Ok(Self { settings: Arc::new(settings), ..self.clone() })
     }
 }
@@ -81,12 +80,9 @@ impl Refusal {
 }
 
 impl Loader {
-    /// # Errors
-    /// WASI can't be linked, which is a fault of this program.
-    pub fn new(engines: Engines, cache: Option<Cache>) -> wasmtime::Result<Self> {
-        let small = Handler::linker(engines.engine(Profile::Small))?;
+    pub fn new(engines: Engines, cache: Option<Cache>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { engines, cache, small, compiling: Semaphore::new(cores) })
+        Self { engines, cache, compiling: Semaphore::new(cores) }
     }
 
     /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.
@@ -105,19 +101,19 @@ impl Loader {
         let plugin = name.to_owned();
         // Compiling takes from milliseconds to seconds, and belongs to no thread that serves.
         let compiled = tokio::task::spawn_blocking(move || loader.compile(&plugin, &bytes, beside, defaults));
-        let Compiled { handler, settings, facts, id, inside, demand, interface } =
+        let Compiled { guest, settings, facts, id, inside, demand, kind } =
             compiled.await.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))??;
 
         let nobody = Endpoint::Unix(None);
         let origin = Origin { plugin: name.into(), generation: id.clone(), client: nobody.clone(), server: nobody };
         let limit = settings.timeouts.setup;
-        tokio::time::timeout(limit, handler.try_out(Arc::new(origin), settings.clone()))
+        tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
             .await
             .map_err(|_| Refusal::plugin(format!("no instance after {}", humantime::format_duration(limit))))?
             .map_err(|fault| Refusal::plugin(format!("no instance can be made: {fault}")))?;
 
-        let generation = Generation::new(id, Box::new(handler));
-        Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, interface })
+        let generation = Generation::new(id, guest);
+        Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, kind })
     }
 
     fn compile(
@@ -133,30 +129,23 @@ impl Loader {
             None => ManifestFile::default(),
         };
         let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
-        fits(found.demand, found.interface, &settings, name)?;
+        fits(found.demand, &found.kind, &settings, name)?;
 
         let profile = Engines::profile_for(&found.demand);
-        let (component, compiled) = self.code(profile, &found)?;
-        let blueprint = Blueprint { profile, interface: found.interface, version: found.version.clone() };
-        let handler = match profile {
-            Profile::Small => Handler::new(&self.small, &component, blueprint),
-            Profile::Large => {
-                let linker = Handler::linker(self.engines.engine(profile)).map_err(Refusal::plugin)?;
-                Handler::new(&linker, &component, blueprint)
-            }
-        }
-        .map_err(Refusal::plugin)?;
+        let (native, compiled) = self.code(profile, &found)?;
+        let blueprint = Blueprint { profile, kind: found.kind.clone() };
+        let guest = guest(self.engines.engine(profile), &native, blueprint).map_err(Refusal::plugin)?;
         Ok(Compiled {
-            handler,
+            guest,
             settings: Arc::new(settings),
             inside,
             demand: found.demand,
-            interface: found.interface,
+            kind: found.kind.clone(),
             id: Generation::id_of(bytes),
             facts: Facts {
-                kind: found.interface.name(),
+                kind: found.kind.name(),
                 form: found.form,
-                contract: format!("{}@{}", super::contract::PACKAGE, found.version),
+                contract: found.kind.contract(),
                 imports: found.imports,
                 size: bytes.len(),
                 memory: found.demand.memory,
@@ -165,28 +154,28 @@ impl Loader {
         })
     }
 
-    /// The component as native code, from the cache or from the compiler.
-    fn code(&self, profile: Profile, found: &Recognised) -> Result<(Component, Option<Duration>), Refusal> {
+    /// Its native code, from the cache or from the compiler.
+    fn code(&self, profile: Profile, found: &Recognised) -> Result<(Native, Option<Duration>), Refusal> {
         let engine = self.engines.engine(profile);
-        let cached = self.cache.as_ref().and_then(|cache| cache.read(engine, &found.component));
+        let cached = self.cache.as_ref().and_then(|cache| cache.read(engine, &found.wasm));
         if let Some(code) = cached {
             // The cache gives back only entries that this user alone could have written, and whose content is whole.
-            match native(engine, &code) {
-                Ok(component) => return Ok((component, None)),
+            match Native::deserialize(engine, &code) {
+                Ok(native) => return Ok((native, None)),
                 Err(error) => tracing::warn!(%error, "cached code is not used, but compiled again"),
             }
         }
         let begun = Instant::now();
-        let component = Component::from_binary(engine, &found.component)
+        let native = Native::compile(engine, &found.wasm)
             .map_err(|error| Refusal::plugin(format!("it does not compile: {error:#}")))?;
         let took = begun.elapsed();
         if let Some(cache) = &self.cache {
-            match component.serialize() {
-                Ok(code) => cache.write(engine, &found.component, &code),
+            match native.serialize() {
+                Ok(code) => cache.write(engine, &found.wasm, &code),
                 Err(error) => tracing::warn!(%error, "compiled code can't be kept for the next run"),
             }
         }
-        Ok((component, Some(took)))
+        Ok((native, Some(took)))
     }
 }
 
@@ -196,33 +185,37 @@ impl Loader {
 /// Code of another version or with other settings.
 pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str>) -> wasmtime::Result<Generation> {
     let engine = engines.engine(blueprint.profile);
-    let component = native(engine, code)?;
-    let handler = Handler::new(&Handler::linker(engine)?, &component, blueprint.clone());
-    Ok(Generation::new(id, Box::new(handler.map_err(wasmtime::Error::msg)?)))
+    let native = Native::deserialize(engine, code)?;
+    let guest = guest(engine, &native, blueprint.clone()).map_err(wasmtime::Error::msg)?;
+    Ok(Generation::new(id, guest))
 }
 
-/// Takes native code in. Its source has to be trusted: the cache vouches for its entries, a child process trusts the
-/// host that started it.
-fn native(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    #[expect(unsafe_code, reason = "there is no safe way to take compiled code in; what makes it sound is below")]
-    // SAFETY: the code is what `Component::serialize` gave, as both callers see to. wasmtime itself checks that it is of
-    // the same version and settings.
-    unsafe {
-        Component::deserialize(engine, code)
-    }
+/// The guest that the blueprint says the code is.
+fn guest(engine: &Engine, native: &Native, blueprint: Blueprint) -> Result<Box<dyn Guest>, String> {
+    let linker = || Handler::linker(engine).map_err(|error| format!("host fault: {error:#}"));
+    Ok(match (blueprint.kind.clone(), native) {
+        (Kind::Handler(interface, version), Native::Component(component)) => {
+            Box::new(Handler::new(&linker()?, component, (interface, &version), blueprint)?)
+        }
+        (Kind::Command(export), Native::Component(component)) => {
+            Box::new(Command::of_component(&linker()?, component, &export, blueprint)?)
+        }
+        (Kind::Program, Native::Module(module)) => Box::new(Command::of_module(engine, module, blueprint)?),
+        _ => return Err("its code is not of its kind".to_owned()),
+    })
 }
 
 struct Compiled {
-    handler: Handler,
+    guest: Box<dyn Guest>,
     settings: Arc<Settings>,
     facts: Facts,
     id: Arc<str>,
     inside: ManifestFile,
     demand: Demand,
-    interface: Interface,
+    kind: Kind,
 }
 
-fn fits(demand: Demand, interface: Interface, settings: &Settings, name: &str) -> Result<(), Refusal> {
+fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<(), Refusal> {
     let limit = settings.limits.memory;
     if demand.memory > limit {
         return Err(Refusal::plugin(format!(
@@ -231,7 +224,9 @@ fn fits(demand: Demand, interface: Interface, settings: &Settings, name: &str) -
             Size(limit)
         )));
     }
-    let streams = interface == Interface::Stream;
+    // A program takes either as its stdin.
+    let Kind::Handler(interface, _) = kind else { return Ok(()) };
+    let streams = *interface == Interface::Stream;
     if let Some(address) = settings.listen.iter().find(|address| address.is_stream() != streams) {
         let carries = if address.is_stream() { "connections" } else { "datagrams" };
         return Err(Refusal::plugin(format!(

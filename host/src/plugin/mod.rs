@@ -2,6 +2,7 @@
 
 mod blueprint;
 mod cache;
+mod command;
 mod connection;
 mod contract;
 mod cpu;
@@ -15,8 +16,10 @@ mod handler;
 mod instance;
 mod limits;
 mod load;
+mod native;
 mod output;
 mod patience;
+mod pipe;
 mod recognise;
 mod watch;
 

@@ -11,21 +11,49 @@ use super::contract::{PACKAGE, VERSION};
 
 /// What is accepted, for every message that refuses something.
 const WANTED: &str = "a component (or a core module with an embedded component type, or .wat text of either) that exports \
-                      wharf:handler/stream-handler@0.1.0 or …/datagram-handler@0.1.0";
+                      wharf:handler/stream-handler@0.1.0 or …/datagram-handler@0.1.0; or a WASI command (wasi:cli/run or _start)";
 
 /// A file that is a plugin, as far as can be told without compiling it.
 pub(super) struct Recognised {
-    /// The component, whatever it was in the file.
-    pub(super) component: Vec<u8>,
+    /// The component, or the core module of a WASI 0.1 command.
+    pub(super) wasm: Vec<u8>,
     pub(super) form: Form,
-    pub(super) interface: Interface,
-    /// Of its contract: `0.1.0`.
-    pub(super) version: String,
+    pub(super) kind: Kind,
     /// Names of what it imports.
     pub(super) imports: Vec<String>,
     /// The text of its own manifest.
     pub(super) manifest: Option<String>,
     pub(super) demand: Demand,
+}
+
+/// The kinds of guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    /// A handler, by the version of the contract that it speaks.
+    Handler(Interface, String),
+    /// A component that is an ordinary program, by the name of its export.
+    Command(String),
+    /// A core module that is an ordinary program.
+    Program,
+}
+
+impl Kind {
+    /// As users call it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Handler(interface, _) => interface.name(),
+            Self::Command(_) | Self::Program => "command",
+        }
+    }
+
+    /// What it keeps to.
+    pub(super) fn contract(&self) -> String {
+        match self {
+            Self::Handler(_, version) => format!("{PACKAGE}@{version}"),
+            Self::Command(export) => export.clone(),
+            Self::Program => "WASI 0.1".to_owned(),
+        }
+    }
 }
 
 /// What a handler serves.
@@ -84,20 +112,36 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
 
 fn examine(bytes: &[u8]) -> Result<Recognised, String> {
     let wasm = binary(bytes)?;
-    let (component, form) = if Parser::is_component(&wasm) {
+    let (wasm, form) = if Parser::is_component(&wasm) {
         (wasm.into_owned(), Form::Component)
     } else if Parser::is_core_wasm(&wasm) {
-        (component_of(&wasm)?, Form::Module)
+        let survey = Survey::of(&wasm).map_err(damaged)?;
+        match (survey.is_typed, survey.is_program()) {
+            (true, _) => (component_of(&wasm)?, Form::Module),
+            (false, true) => return recognised(wasm.into_owned(), Form::Module, Kind::Program, survey),
+            (false, false) => {
+                let remedy = "`wasm-tools component embed` adds one";
+                return Err(format!("a core module without a component type ({remedy}), and without `_start`"));
+            }
+        }
     } else {
         return Err("wasm of an unknown version".to_owned());
     };
-    let survey = Survey::of(&component).map_err(|error| format!("damaged wasm: {error}"))?;
-    let (interface, version) = contract(&survey.exports)?;
+    let survey = Survey::of(&wasm).map_err(damaged)?;
+    let kind = kind(&survey.exports)?;
+    recognised(wasm, form, kind, survey)
+}
+
+fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<Recognised, String> {
     let manifest = survey
         .manifest
         .map(|text| String::from_utf8(text).map_err(|_| "its section wharf:manifest is not UTF-8 text".to_owned()))
         .transpose()?;
-    Ok(Recognised { component, form, interface, version, imports: survey.imports, manifest, demand: survey.demand })
+    Ok(Recognised { wasm, form, kind, imports: survey.imports, manifest, demand: survey.demand })
+}
+
+fn damaged(error: wasmparser::BinaryReaderError) -> String {
+    format!("damaged wasm: {error}")
 }
 
 /// The file as binary wasm, `.wat` text assembled.
@@ -138,24 +182,6 @@ fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
 
 /// Makes the component of a core module that says which one it is.
 fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
-    let mut typed = false;
-    let mut command = false;
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.map_err(|error| format!("damaged wasm: {error}"))? {
-            Payload::CustomSection(section) => typed |= section.name().starts_with("component-type"),
-            Payload::ExportSection(exports) => {
-                command |= exports.into_iter().flatten().any(|export| export.name == "_start");
-            }
-            _ => {}
-        }
-    }
-    if !typed {
-        return Err(if command {
-            "a command (it exports _start)".to_owned()
-        } else {
-            "a core module without a component type (`wasm-tools component embed` adds one)".to_owned()
-        });
-    }
     ComponentEncoder::default()
         .validate(true)
         .module(module)
@@ -164,8 +190,8 @@ fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("no component can be made of this module: {error:#}").replace('\n', " "))
 }
 
-/// The part of the contract that the exports follow, and its version.
-fn contract(exports: &[String]) -> Result<(Interface, String), String> {
+/// What a component is by its exports.
+fn kind(exports: &[String]) -> Result<Kind, String> {
     let spoken = |version: &str| {
         let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
         version.strip_prefix(minor).is_some_and(|patch| patch.starts_with('.'))
@@ -179,15 +205,15 @@ fn contract(exports: &[String]) -> Result<(Interface, String), String> {
         .collect();
     let mut of_this_host = exported.iter().filter(|(_, version)| spoken(version));
     match (of_this_host.next(), of_this_host.next(), exported.first()) {
-        (Some((interface, version)), None, _) => return Ok((*interface, (*version).to_owned())),
+        (Some((interface, version)), None, _) => return Ok(Kind::Handler(*interface, (*version).to_owned())),
         (Some(_), Some(_), _) => {
             return Err("both a stream handler and a datagram handler; it has to be one".to_owned());
         }
         (None, _, Some((_, version))) => return Err(format!("it speaks {PACKAGE}@{version}, and this host {VERSION}")),
         (None, _, None) => {}
     }
-    if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
-        return Err("a command (it exports wasi:cli/run)".to_owned());
+    if let Some(run) = exports.iter().find(|name| name.starts_with("wasi:cli/run@0.2.")) {
+        return Ok(Kind::Command(run.clone()));
     }
     Err(match exports {
         [] => "a component that exports nothing".to_owned(),
@@ -200,21 +226,28 @@ fn shortened(names: &[String]) -> String {
     if names.len() > 3 { format!("{shown} and {} more", names.len() - 3) } else { shown }
 }
 
-/// One pass over a component.
+/// One pass over a component, or a core module.
 #[derive(Default)]
 struct Survey {
     imports: Vec<String>,
     exports: Vec<String>,
     manifest: Option<Vec<u8>>,
     demand: Demand,
+    /// A core module's component type is in it.
+    is_typed: bool,
 }
 
 impl Survey {
-    fn of(component: &[u8]) -> Result<Self, wasmparser::BinaryReaderError> {
+    /// Whether a core module is a WASI command.
+    fn is_program(&self) -> bool {
+        self.exports.iter().any(|name| name == "_start")
+    }
+
+    fn of(wasm: &[u8]) -> Result<Self, wasmparser::BinaryReaderError> {
         let mut survey = Self::default();
         // The component itself is 0 deep, the modules and components in it deeper.
         let mut depth = 0_u32;
-        for payload in Parser::new(0).parse_all(component) {
+        for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => {}
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -223,6 +256,22 @@ impl Survey {
                     for import in imports {
                         survey.imports.push(import?.name.name.to_owned());
                     }
+                }
+                Payload::ExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        survey.exports.push(export?.name.to_owned());
+                    }
+                }
+                Payload::ImportSection(imports) if depth == 0 => {
+                    for import in imports.into_imports() {
+                        let module = import?.module.to_owned();
+                        if !survey.imports.contains(&module) {
+                            survey.imports.push(module);
+                        }
+                    }
+                }
+                Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                    survey.is_typed |= depth == 0;
                 }
                 Payload::ComponentExportSection(exports) if depth == 0 => {
                     for export in exports {
@@ -285,9 +334,8 @@ mod tests {
             (b"\0asm\x07\0\0\0", "wasm of an unknown version"),
             (b"(module", "wrong .wat text"),
             (b"(module)", "a core module without a component type"),
-            (b"(module (func (export \"_start\")))", "a command (it exports _start)"),
             (b"(component)", "a component that exports nothing"),
-            (b"(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))", "a command"),
+            (b"(component (instance $i) (export \"wasi:cli/run@0.3.0\" (instance $i)))", "of another world"),
             (
                 b"(component (instance $i) (export \"a:b/c@1.0.0\" (instance $i)))",
                 "of another world (it exports a:b/c@1.0.0)",
@@ -308,10 +356,10 @@ mod tests {
     #[test]
     fn patch_versions_of_the_contract_are_compatible() {
         let exporting = |version: &str| [format!("wharf:handler/stream-handler@{version}")];
-        assert!(contract(&exporting("0.1.0")).is_ok());
-        assert!(contract(&exporting("0.1.7")).is_ok());
-        assert!(contract(&exporting("0.10.0")).is_err());
-        assert!(contract(&exporting("0.2.0")).is_err());
+        assert!(kind(&exporting("0.1.0")).is_ok());
+        assert!(kind(&exporting("0.1.7")).is_ok());
+        assert!(kind(&exporting("0.10.0")).is_err());
+        assert!(kind(&exporting("0.2.0")).is_err());
     }
 
     #[test]

@@ -1,0 +1,280 @@
+//! The kind of guest that is an ordinary program: a WASI command, served as inetd does, with the connection as its stdin
+//! and stdout.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use wasmtime::component::{self, Component, ComponentExportIndex};
+use wasmtime::{Engine, Module, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+
+use super::guest::{Guest, Origin, Peer, Request, Running};
+use super::instance::{self, State};
+use super::native::Native;
+use super::pipe::Pipe;
+use super::{Blueprint, Cause, Fault};
+use crate::config::Settings;
+use crate::endpoint::Endpoint;
+
+/// The most that a program's answer to a datagram may hold: what UDP carries.
+const REPLY: usize = 65_507;
+
+/// One version of a program.
+pub(super) struct Command {
+    program: Program,
+    blueprint: Blueprint,
+}
+
+/// A program, ready to be made an instance of.
+enum Program {
+    Component(component::InstancePre<State>, ComponentExportIndex),
+    Module(wasmtime::InstancePre<State>),
+}
+
+/// An instance of a program, ready to run.
+enum Start {
+    Component(component::Instance, ComponentExportIndex),
+    Module(wasmtime::Instance),
+}
+
+impl Command {
+    /// A component that exports `export`, a version of `wasi:cli/run`.
+    ///
+    /// # Errors
+    /// In words for whoever wrote it: an import that nothing here provides, or an export that is missing.
+    pub(super) fn of_component(
+        linker: &component::Linker<State>,
+        component: &Component,
+        export: &str,
+        blueprint: Blueprint,
+    ) -> Result<Self, String> {
+        let run = component
+            .get_export_index(None, export)
+            .and_then(|interface| component.get_export_index(Some(&interface), "run"))
+            .ok_or_else(|| format!("{export} lacks `run`"))?;
+        let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
+        Ok(Self { program: Program::Component(pre, run), blueprint })
+    }
+
+    /// A core module that exports `_start`. It runs as it is: Go's programs fail behind the component adapter.
+    ///
+    /// # Errors
+    /// An import that WASI 0.1 does not have.
+    pub(super) fn of_module(engine: &Engine, module: &Module, blueprint: Blueprint) -> Result<Self, String> {
+        let mut linker = wasmtime::Linker::new(engine);
+        wasmtime_wasi::p1::add_to_linker_async(&mut linker, State::wasi_0_1).map_err(|error| format!("{error:#}"))?;
+        let pre = linker.instantiate_pre(module).map_err(|error| format!("{error:#}"))?;
+        Ok(Self { program: Program::Module(pre), blueprint })
+    }
+
+    fn engine(&self) -> &Engine {
+        match &self.program {
+            Program::Component(pre, _) => pre.engine(),
+            Program::Module(pre) => pre.module().engine(),
+        }
+    }
+
+    async fn start(&self, store: &mut Store<State>) -> Result<Start, Fault> {
+        match &self.program {
+            Program::Component(pre, run) => {
+                pre.instantiate_async(store).await.map(|instance| Start::Component(instance, *run))
+            }
+            Program::Module(pre) => pre.instantiate_async(store).await.map(Start::Module),
+        }
+        .map_err(Fault::from_call)
+    }
+}
+
+#[async_trait]
+impl Guest for Command {
+    async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
+        let mut store = instance::store(self.engine(), origin, settings, None, None);
+        store.data_mut().use_as_program(|_| {});
+        self.start(&mut store).await.map(drop)
+    }
+
+    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)> {
+        let Request { peer, origin, settings } = request;
+        let environment = ucspi(&origin, &peer);
+        let mut store = instance::store(self.engine(), origin.clone(), settings.clone(), None, None);
+        let dealt = store.data_mut().cpu.dealings();
+        let stdio = match peer {
+            Peer::Connection(connection) => Stdio::Connection(Pipe::new(connection, settings.timeouts.idle, dealt)),
+            Peer::Datagram(packet, socket) => {
+                Stdio::Datagram(packet, MemoryOutputPipe::new(REPLY), socket, origin.client.clone())
+            }
+        };
+        store.data_mut().use_as_program(|wasi| {
+            for (name, value) in &environment {
+                wasi.env(name, value);
+            }
+            match &stdio {
+                Stdio::Connection(pipe) => wasi.stdin(pipe.stdin()).stdout(pipe.stdout()),
+                Stdio::Datagram(packet, reply, ..) => {
+                    wasi.stdin(MemoryInputPipe::new(packet.to_vec())).stdout(reply.clone())
+                }
+            };
+        });
+        match self.start(&mut store).await {
+            Ok(start) => Ok(Box::new(Session { store, start, stdio })),
+            Err(fault) => Err((fault, stdio.into_peer())),
+        }
+    }
+
+    fn has_hooks(&self) -> bool {
+        false
+    }
+
+    async fn handle_error(&self, _: Arc<Origin>, _: Arc<Settings>, _: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn service_actions(&self, _: Arc<Origin>, _: Arc<Settings>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn blueprint(&self) -> Blueprint {
+        self.blueprint.clone()
+    }
+
+    fn code(&self) -> wasmtime::Result<Vec<u8>> {
+        match &self.program {
+            Program::Component(pre, _) => Native::Component(pre.component().clone()).serialize(),
+            Program::Module(pre) => Native::Module(pre.module().clone()).serialize(),
+        }
+    }
+}
+
+/// What stdin and stdout are.
+enum Stdio {
+    Connection(Pipe),
+    /// The packet is stdin; what was written when the program ends is the answer.
+    Datagram(Arc<[u8]>, MemoryOutputPipe, Arc<dyn super::DatagramSocket>, Endpoint),
+}
+
+impl Stdio {
+    fn into_peer(self) -> Peer {
+        match self {
+            Self::Connection(pipe) => {
+                Peer::Connection(pipe.take().expect("a pipe is made with a connection, which only this takes"))
+            }
+            Self::Datagram(packet, _, socket, _) => Peer::Datagram(packet, socket),
+        }
+    }
+
+    /// Sees to it that what the program wrote is sent.
+    async fn flush(&self) -> Result<(), Fault> {
+        match self {
+            Self::Connection(pipe) => {
+                pipe.drained().await;
+                Ok(())
+            }
+            Self::Datagram(_, reply, socket, client) => {
+                let reply = reply.contents();
+                // A program that wrote nothing has nothing to answer.
+                if reply.is_empty() {
+                    return Ok(());
+                }
+                let sent = std::future::poll_fn(|cx| {
+                    loop {
+                        match socket.try_send_to(&reply, client) {
+                            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                                std::task::ready!(socket.poll_sendable(cx))?;
+                            }
+                            sent => return std::task::Poll::Ready(sent),
+                        }
+                    }
+                });
+                sent.await.map_err(|error| Fault::Handler(format!("its answer could not be sent: {error}")))
+            }
+        }
+    }
+}
+
+/// One run of a program.
+struct Session {
+    store: Store<State>,
+    start: Start,
+    stdio: Stdio,
+}
+
+impl Session {
+    async fn run(&mut self) -> Result<(), Fault> {
+        self.store.set_epoch_deadline(1);
+        let ended = match &self.start {
+            Start::Component(instance, run) => {
+                let run = instance
+                    .get_typed_func::<(), (Result<(), ()>,)>(&mut self.store, run)
+                    .map_err(|error| Fault::Handler(format!("its export `run` is of another type: {error:#}")))?;
+                run.call_async(&mut self.store, ()).await.map(|(status,)| status.map_or(1, |()| 0))
+            }
+            Start::Module(instance) => {
+                let start = instance
+                    .get_typed_func::<(), ()>(&mut self.store, "_start")
+                    .map_err(|error| Fault::Handler(format!("its export `_start` is of another type: {error:#}")))?;
+                start.call_async(&mut self.store, ()).await.map(|()| 0)
+            }
+        };
+        let status = match ended {
+            Ok(status) => status,
+            Err(error) => match error.downcast_ref::<I32Exit>() {
+                Some(exit) => exit.0,
+                None => return Err(Fault::from_call(error)),
+            },
+        };
+        if status == 0 { Ok(()) } else { Err(Fault::Ended(Cause::Exit(status))) }
+    }
+}
+
+#[async_trait]
+impl Running for Session {
+    async fn verify_request(&mut self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    async fn setup(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn handle(&mut self) -> Result<(), Fault> {
+        let ended = self.run().await;
+        // However it ended, what it wrote before that is the client's.
+        let flushed = self.stdio.flush().await;
+        ended.and(flushed)
+    }
+
+    async fn finish(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn into_peer(self: Box<Self>) -> Peer {
+        let Self { store, stdio, .. } = *self;
+        drop(store);
+        stdio.into_peer()
+    }
+}
+
+/// The variables by which UCSPI servers tell programs of their client.
+fn ucspi(origin: &Origin, peer: &Peer) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    match (&origin.client, &origin.server) {
+        (Endpoint::Inet(client), Endpoint::Inet(server)) => {
+            let proto = if matches!(peer, Peer::Connection(_)) { "TCP" } else { "UDP" };
+            variables.push(("PROTO".to_owned(), proto.to_owned()));
+            for (end, addr) in [("REMOTE", client), ("LOCAL", server)] {
+                variables.push((format!("{proto}{end}IP"), addr.ip().to_string()));
+                variables.push((format!("{proto}{end}PORT"), addr.port().to_string()));
+            }
+        }
+        (client, server) => {
+            variables.push(("PROTO".to_owned(), "UNIX".to_owned()));
+            for (end, endpoint) in [("REMOTE", client), ("LOCAL", server)] {
+                if let Endpoint::Unix(Some(path)) = endpoint {
+                    variables.push((format!("UNIX{end}PATH"), path.clone()));
+                }
+            }
+        }
+    }
+    variables
+}

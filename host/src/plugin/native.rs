@@ -1,0 +1,48 @@
+//! Native code: what wasmtime makes of a component or of a core module.
+
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+/// Compiled wasm of either sort.
+pub(super) enum Native {
+    Component(Component),
+    Module(Module),
+}
+
+impl Native {
+    /// Compiles `wasm`.
+    ///
+    /// # Errors
+    /// It is not valid, or asks for features that are off.
+    pub(super) fn compile(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        if wasmparser::Parser::is_component(wasm) {
+            Component::from_binary(engine, wasm).map(Self::Component)
+        } else {
+            Module::from_binary(engine, wasm).map(Self::Module)
+        }
+    }
+
+    /// Takes in what [`serialize`](Self::serialize) gave. Its source has to be trusted: the cache vouches for its entries,
+    /// a child process trusts the host that started it.
+    ///
+    /// # Errors
+    /// Code of another version or with other settings.
+    pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
+        #[expect(unsafe_code, reason = "there is no safe way to take compiled code in; what makes it sound is below")]
+        // SAFETY: the code is what `serialize` gave, as all callers see to. wasmtime itself checks which of the two it is,
+        // and that it is of the same version and settings.
+        unsafe {
+            match Engine::detect_precompiled(code) {
+                Some(wasmtime::Precompiled::Module) => Module::deserialize(engine, code).map(Self::Module),
+                _ => Component::deserialize(engine, code).map(Self::Component),
+            }
+        }
+    }
+
+    pub(super) fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+        match self {
+            Self::Component(component) => component.serialize(),
+            Self::Module(module) => module.serialize(),
+        }
+    }
+}
