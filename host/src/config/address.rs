@@ -88,6 +88,8 @@ const MAX_PATH: usize = 107;
 fn path(text: &str, scheme: &str, rest: &str) -> Result<PathBuf, String> {
     if rest == "@" || !rest.starts_with(['/', '@']) {
         Err(format!("{text:?} has no absolute path; write \"{scheme}:///run/{rest}\""))
+    } else if rest.contains('\0') {
+        Err(format!("{text:?} has a NUL in it, which no path can have"))
     } else if rest.len() > MAX_PATH {
         Err(format!("{text:?} has a path of {} bytes; a Unix socket's is at most {MAX_PATH}", rest.len()))
     } else {

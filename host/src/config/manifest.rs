@@ -36,6 +36,8 @@ pub struct ManifestFile {
     #[serde(default)]
     pub(super) unix: UnixFile,
     #[serde(default)]
+    pub(super) reuse: ReuseFile,
+    #[serde(default)]
     pub(super) timeouts: TimeoutsFile,
     #[serde(default)]
     pub(super) limits: LimitsFile,
@@ -70,6 +72,14 @@ pub(super) struct GrantsFile {
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ReuseFile {
+    pub(super) max_instances: Option<NonZeroU32>,
+    pub(super) max_age: Option<Span>,
+    pub(super) max_requests: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct UnixFile {
     pub(super) mode: Option<Mode>,
     pub(super) user: Option<User>,
@@ -94,8 +104,11 @@ pub enum Concurrency {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum InstancePolicy {
+    /// One instance a request.
     #[default]
     Fresh,
+    /// Warm instances, one request at a time.
+    Reused,
 }
 
 /// A host folder that the guest sees at `guest`.
@@ -252,6 +265,11 @@ impl ManifestFile {
                 mode: self.unix.mode.or(base.unix.mode),
                 user: self.unix.user.or(base.unix.user),
                 group: self.unix.group.or(base.unix.group),
+            },
+            reuse: ReuseFile {
+                max_instances: self.reuse.max_instances.or(base.reuse.max_instances),
+                max_age: self.reuse.max_age.or(base.reuse.max_age),
+                max_requests: self.reuse.max_requests.or(base.reuse.max_requests),
             },
             timeouts: TimeoutsFile {
                 setup: self.timeouts.setup.or(base.timeouts.setup),

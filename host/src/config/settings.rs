@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{Network, OneOrMore};
+use super::manifest::{InstancePolicy, Network, OneOrMore};
 use super::text::ConfigError;
 use super::{Address, Concurrency, DirGrant, ManifestFile, Size, Span};
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub max_children: u32,
     /// Whether a stop waits for the sessions that are threads or processes.
     pub joined: bool,
+    /// How instances are reused; none if every request has a fresh one.
+    pub reuse: Option<Reuse>,
     /// How often a plugin that wants it is called for its own upkeep.
     pub service_interval: Duration,
     pub socket: SocketSettings,
@@ -34,6 +36,17 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub grants: Grants,
+}
+
+/// How far warm instances may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reuse {
+    /// Warm instances kept at once, beside those that serve.
+    pub max_instances: u32,
+    /// How long one may be used from when it was made.
+    pub max_age: Duration,
+    /// Requests one may serve.
+    pub max_requests: u32,
 }
 
 /// What is asked of the sockets themselves.
@@ -141,6 +154,11 @@ impl Settings {
             joined: !matches!(concurrency, Concurrency::Thread | Concurrency::Process)
                 || all.block_on_close.unwrap_or(true)
                     && !(concurrency == Concurrency::Thread && all.daemon_threads.unwrap_or(false)),
+            reuse: (all.instance.unwrap_or_default() == InstancePolicy::Reused).then(|| Reuse {
+                max_instances: all.reuse.max_instances.map_or(16, NonZeroU32::get),
+                max_age: span(all.reuse.max_age, 10 * 60),
+                max_requests: all.reuse.max_requests.map_or(10_000, NonZeroU32::get),
+            }),
             service_interval: all.service_interval.map_or(Duration::from_millis(500), |span| span.0),
             socket: SocketSettings {
                 backlog: all.backlog.map_or(1024, NonZeroU32::get),

@@ -43,9 +43,12 @@ impl Caps {
 }
 
 impl Permit {
-    /// A request was taken with it.
-    fn taken(&mut self) {
-        if let Some((budget, reserved)) = self.budget.take() {
+    /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever waits for its end is to
+    /// find the session begun.
+    fn hand_over(mut self, arrival: Arrival, arrived: &mut impl FnMut(Arrival, Self)) {
+        let budget = self.budget.take();
+        arrived(arrival, self);
+        if let Some((budget, reserved)) = budget {
             budget.spend(reserved);
         }
     }
@@ -68,12 +71,11 @@ pub async fn accept_until(
             () = stop.cancelled() => break,
             permit = async { listener.ready().await.ok()?; Some(caps.permit().await) } => permit,
         };
-        let Some(mut permit) = permit else { return }; // The runtime is going.
+        let Some(permit) = permit else { return }; // The runtime is going.
         match listener.try_take() {
             Ok(Some(arrival)) => {
-                permit.taken();
                 trouble.passed();
-                arrived(arrival, permit);
+                permit.hand_over(arrival, &mut arrived);
             }
             Ok(None) => {}
             Err(error) => {
@@ -87,12 +89,9 @@ pub async fn accept_until(
         }
     }
     // A permit that is there at once, or none.
-    while let Some(mut permit) = caps.permit().now_or_never() {
+    while let Some(permit) = caps.permit().now_or_never() {
         match listener.try_take() {
-            Ok(Some(arrival)) => {
-                permit.taken();
-                arrived(arrival, permit);
-            }
+            Ok(Some(arrival)) => permit.hand_over(arrival, &mut arrived),
             Ok(None) | Err(_) => return,
         }
     }

@@ -13,6 +13,7 @@ use super::contract::{Address, PACKAGE};
 use super::guest::{Guest, Origin, Peer, Request, Running};
 use super::instance::{self, State};
 use super::recognise::Interface;
+use super::warm::{Made, Warm};
 use super::{Blueprint, Fault, connection, datagram};
 use crate::config::Settings;
 
@@ -24,6 +25,7 @@ pub(super) struct Handler {
     /// `setup`, `handle` and `finish`.
     phases: [ComponentExportIndex; 3],
     hooks: Option<Hooks>,
+    warm: Arc<Warm>,
 }
 
 /// The exports of `server-hooks`, for the plugins that have them.
@@ -55,6 +57,7 @@ impl Handler {
         component: &Component,
         (interface, version): (Interface, &str),
         blueprint: Blueprint,
+        warm: Warm,
     ) -> Result<Self, String> {
         let exported = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
         let export = |interface: &ComponentExportIndex, name: &str| {
@@ -71,7 +74,7 @@ impl Handler {
         };
         let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
         let phases = [export(&handler, "setup")?, export(&handler, "handle")?, export(&handler, "finish")?];
-        Ok(Self { pre, interface, blueprint, phases, hooks })
+        Ok(Self { pre, interface, blueprint, phases, hooks, warm: Arc::new(warm) })
     }
 
     /// An instance that serves no request.
@@ -110,17 +113,23 @@ impl Guest for Handler {
             Peer::Connection(connection) => (Some(connection), None, None),
             Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
         };
+        let session = |made| Session {
+            made,
+            origin: origin.clone(),
+            packet: packet.clone(),
+            phases: self.phases,
+            verify_request: self.hooks.map(|hooks| hooks.verify_request),
+            warm: self.warm.clone(),
+            in_call: false,
+        };
+        if let Some(mut made) = self.warm.take(&settings) {
+            made.store.data_mut().serve(origin.clone(), connection, socket);
+            return Ok(Box::new(session(made)));
+        }
         let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => Ok(Box::new(Session {
-                store,
-                instance,
-                origin,
-                packet,
-                phases: self.phases,
-                verify_request: self.hooks.map(|hooks| hooks.verify_request),
-            })),
-            Err(error) => Err((Fault::from_call(error), peer_of(store, packet))),
+            Ok(instance) => Ok(Box::new(session(Made::new(store, instance)))),
+            Err(error) => Err((Fault::from_call(error), peer_of(store.data_mut(), packet))),
         }
     }
 
@@ -150,23 +159,36 @@ impl Guest for Handler {
     }
 }
 
-/// One request in its own instance.
+/// One request in its instance.
 struct Session {
-    store: Store<State>,
-    instance: Instance,
+    made: Made,
     origin: Arc<Origin>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,
     phases: [ComponentExportIndex; 3],
     verify_request: Option<ComponentExportIndex>,
+    warm: Arc<Warm>,
+    /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
+    in_call: bool,
 }
 
 impl Session {
+    async fn call<P, R>(&mut self, export: &ComponentExportIndex, params: P) -> Result<R, Fault>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        self.in_call = true;
+        let returned = call(&mut self.made.store, &self.made.instance, export, params).await?;
+        self.in_call = false;
+        Ok(returned)
+    }
+
     /// `setup` or `handle`, which are given the packet, where there is one.
     async fn told(&mut self, phase: ComponentExportIndex) -> Result<(), Fault> {
-        let (result,): Phase = match &self.packet {
-            None => call(&mut self.store, &self.instance, &phase, ()).await?,
-            Some(packet) => call(&mut self.store, &self.instance, &phase, (packet.clone(),)).await?,
+        let (result,): Phase = match self.packet.clone() {
+            None => self.call(&phase, ()).await?,
+            Some(packet) => self.call(&phase, (packet,)).await?,
         };
         result.map_err(Fault::Handler)
     }
@@ -175,9 +197,9 @@ impl Session {
 #[async_trait]
 impl Running for Session {
     async fn verify_request(&mut self) -> Result<bool, Fault> {
-        let Some(verify_request) = &self.verify_request else { return Ok(true) };
+        let Some(verify_request) = self.verify_request else { return Ok(true) };
         let client = Address::from(&self.origin.client);
-        let (taken,): (bool,) = call(&mut self.store, &self.instance, verify_request, (client,)).await?;
+        let (taken,): (bool,) = self.call(&verify_request, (client,)).await?;
         Ok(taken)
     }
 
@@ -190,21 +212,26 @@ impl Running for Session {
     }
 
     async fn finish(&mut self) -> Result<(), Fault> {
-        let (result,): Phase = call(&mut self.store, &self.instance, &self.phases[2], ()).await?;
+        let finish = self.phases[2];
+        let (result,): Phase = self.call(&finish, ()).await?;
         result.map_err(Fault::Handler)
     }
 
     fn into_peer(self: Box<Self>) -> Peer {
-        peer_of(self.store, self.packet)
+        let Self { mut made, packet, warm, in_call, .. } = *self;
+        let peer = peer_of(made.store.data_mut(), packet);
+        if !in_call {
+            warm.keep(made);
+        }
+        peer
     }
 }
 
-fn peer_of(store: Store<State>, packet: Option<Arc<[u8]>>) -> Peer {
-    let mut state = store.into_data();
-    match (state.client.take(), packet, state.datagram_socket) {
+fn peer_of(state: &mut State, packet: Option<Arc<[u8]>>) -> Peer {
+    match (state.client.take(), packet, state.datagram_socket.take()) {
         (Some(connection), _, _) => Peer::Connection(connection),
         (None, Some(packet), Some(socket)) => Peer::Datagram(packet, socket),
-        _ => unreachable!("a session's store is made with one of them, which only this takes"),
+        _ => unreachable!("a session's store is given one of them, which only this takes"),
     }
 }
 

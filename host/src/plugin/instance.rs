@@ -27,6 +27,8 @@ pub(super) struct State {
     /// WASI 0.1, for a program that is a core module.
     wasi_0_1: Option<WasiP1Ctx>,
     table: ResourceTable,
+    /// stdout and stderr, once there is a WASI that writes to them.
+    outputs: Vec<Output>,
 }
 
 /// A store for one instance, under all its limits. Without a connection or a socket it is for a call that serves no
@@ -48,6 +50,7 @@ pub(super) fn store(
         wasi: None,
         wasi_0_1: None,
         table: ResourceTable::new(),
+        outputs: Vec::new(),
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
@@ -56,11 +59,24 @@ pub(super) fn store(
 }
 
 impl State {
+    /// Makes it the state of another request, in the same instance.
+    pub(super) fn serve(
+        &mut self,
+        origin: Arc<Origin>,
+        connection: Option<Box<dyn Connection>>,
+        datagram_socket: Option<Arc<dyn DatagramSocket>>,
+    ) {
+        self.client = Client::new(connection, self.settings.timeouts.idle);
+        self.datagram_socket = datagram_socket;
+        self.cpu.reset();
+        self.outputs.iter().for_each(|output| output.belongs_to(origin.clone()));
+        self.origin = origin;
+    }
+
     /// Makes both WASIs for a program: what the operator granted, and what `with` adds.
     pub(super) fn use_as_program(&mut self, with: impl Fn(&mut WasiCtxBuilder)) {
-        let Self { origin, settings, .. } = self;
         let granted = || {
-            let mut wasi = granted(origin, settings);
+            let (mut wasi, _) = granted(&self.origin, &self.settings);
             with(&mut wasi);
             wasi
         };
@@ -74,17 +90,22 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Self { wasi, origin, settings, table, .. } = self;
-        let ctx = wasi.get_or_insert_with(|| granted(origin, settings).build());
+        let Self { wasi, origin, settings, table, outputs, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| {
+            let (mut wasi, writes_to) = granted(origin, settings);
+            outputs.extend(writes_to);
+            wasi.build()
+        });
         WasiCtxView { ctx, table }
     }
 }
 
-/// WASI with what the operator granted, and nothing else.
-fn granted(origin: &Arc<Origin>, settings: &Settings) -> WasiCtxBuilder {
+/// WASI with what the operator granted, and nothing else; and what its stdout and stderr are.
+fn granted(origin: &Arc<Origin>, settings: &Settings) -> (WasiCtxBuilder, [Output; 2]) {
     let mut wasi = WasiCtxBuilder::new();
     wasi.allow_tcp(false).allow_udp(false);
-    wasi.stdout(Output::new(origin.clone(), "stdout")).stderr(Output::new(origin.clone(), "stderr"));
+    let outputs = ["stdout", "stderr"].map(|stream| Output::new(origin.clone(), stream));
+    wasi.stdout(outputs[0].clone()).stderr(outputs[1].clone());
     wasi.arg(&origin.plugin).args(&settings.args);
     for (name, value) in &settings.grants.env {
         wasi.env(name, value);
@@ -99,5 +120,5 @@ fn granted(origin: &Arc<Origin>, settings: &Settings) -> WasiCtxBuilder {
             tracing::error!(plugin = %origin.plugin, folder = %grant.host.display(), %error, "a granted folder can't be opened");
         }
     }
-    wasi
+    (wasi, outputs)
 }

@@ -13,15 +13,20 @@ use super::guest::{Guest, Origin};
 use super::handler::Handler;
 use super::native::Native;
 use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
+use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::endpoint::Endpoint;
+
+/// How many warm instances there may be at once, over all plugins, beside those that serve.
+pub const WARM_INSTANCES: u32 = 256;
 
 /// Loads plugins. One a host; any number of loads at once, of which as many run as there are cores.
 pub struct Loader {
     engines: Engines,
     cache: Option<Cache>,
     compiling: Semaphore,
+    warm: Arc<Semaphore>,
 }
 
 /// A plugin that may serve.
@@ -82,7 +87,8 @@ impl Refusal {
 impl Loader {
     pub fn new(engines: Engines, cache: Option<Cache>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { engines, cache, compiling: Semaphore::new(cores) }
+        let warm = Arc::new(Semaphore::new(WARM_INSTANCES as usize));
+        Self { engines, cache, compiling: Semaphore::new(cores), warm }
     }
 
     /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.
@@ -134,7 +140,8 @@ impl Loader {
         let profile = Engines::profile_for(&found.demand);
         let (native, compiled) = self.code(profile, &found)?;
         let blueprint = Blueprint { profile, kind: found.kind.clone() };
-        let guest = guest(self.engines.engine(profile), &native, blueprint).map_err(Refusal::plugin)?;
+        let guest =
+            guest(self.engines.engine(profile), &native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
         Ok(Compiled {
             guest,
             settings: Arc::new(settings),
@@ -186,16 +193,22 @@ impl Loader {
 pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str>) -> wasmtime::Result<Generation> {
     let engine = engines.engine(blueprint.profile);
     let native = Native::deserialize(engine, code)?;
-    let guest = guest(engine, &native, blueprint.clone()).map_err(wasmtime::Error::msg)?;
+    // One request is all that it will serve.
+    let guest = guest(engine, &native, blueprint.clone(), Arc::new(Semaphore::new(0))).map_err(wasmtime::Error::msg)?;
     Ok(Generation::new(id, guest))
 }
 
 /// The guest that the blueprint says the code is.
-fn guest(engine: &Engine, native: &Native, blueprint: Blueprint) -> Result<Box<dyn Guest>, String> {
+fn guest(
+    engine: &Engine,
+    native: &Native,
+    blueprint: Blueprint,
+    warm: Arc<Semaphore>,
+) -> Result<Box<dyn Guest>, String> {
     let linker = || Handler::linker(engine).map_err(|error| format!("host fault: {error:#}"));
     Ok(match (blueprint.kind.clone(), native) {
         (Kind::Handler(interface, version), Native::Component(component)) => {
-            Box::new(Handler::new(&linker()?, component, (interface, &version), blueprint)?)
+            Box::new(Handler::new(&linker()?, component, (interface, &version), blueprint, Warm::new(warm))?)
         }
         (Kind::Command(export), Native::Component(component)) => {
             Box::new(Command::of_component(&linker()?, component, &export, blueprint)?)
@@ -224,8 +237,15 @@ fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<
             Size(limit)
         )));
     }
-    // A program takes either as its stdin.
-    let Kind::Handler(interface, _) = kind else { return Ok(()) };
+    let Kind::Handler(interface, _) = kind else {
+        // A program takes either as its stdin, but it ends with its request.
+        return match settings.reuse {
+            Some(_) => {
+                Err(Refusal::plugin(format!("a command can't be reused; write instance = \"fresh\" in {name}.toml")))
+            }
+            None => Ok(()),
+        };
+    };
     let streams = *interface == Interface::Stream;
     if let Some(address) = settings.listen.iter().find(|address| address.is_stream() != streams) {
         let carries = if address.is_stream() { "connections" } else { "datagrams" };

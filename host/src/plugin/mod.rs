@@ -21,6 +21,7 @@ mod output;
 mod patience;
 mod pipe;
 mod recognise;
+mod warm;
 mod watch;
 
 pub use blueprint::Blueprint;
@@ -32,5 +33,5 @@ pub use fault::{Cause, Fault};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::Generation;
 pub use guest::{Guest, Origin, Peer, Request, Running};
-pub use load::{Facts, Loaded, Loader, Refusal, revive};
+pub use load::{Facts, Loaded, Loader, Refusal, WARM_INSTANCES, revive};
 pub use watch::Watch;

@@ -31,6 +31,13 @@ impl Output {
         Self(Arc::new(Mutex::new(Line { origin, stream, begun: Vec::new() })))
     }
 
+    /// From here on it is another client's: what was begun is logged as the one's before.
+    pub(super) fn belongs_to(&self, origin: Arc<Origin>) {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.end();
+        line.origin = origin;
+    }
+
     fn push(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
@@ -62,11 +69,18 @@ impl Line {
     }
 }
 
-impl Drop for Line {
-    fn drop(&mut self) {
+impl Line {
+    /// Logs what was begun, if anything was.
+    fn end(&mut self) {
         if !self.begun.is_empty() {
             self.log();
         }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
