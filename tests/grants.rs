@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
-use crate::harness::guests::rust;
+use crate::harness::guests::{connects, rust};
 use crate::harness::{Client, Folder, Launch, Wharf, ask, fixture};
 
 #[test]
@@ -19,6 +19,19 @@ fn without_a_grant_there_is_nothing() {
     for question in ["r looks.toml", "r /etc/passwd", "r ../plugins/looks.toml", "w new", "w /tmp/new"] {
         assert_eq!(ask(address, question), "errno 08", "{question}");
     }
+    wharf.stop();
+}
+
+#[test]
+fn there_is_no_network_but_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let folder = Folder::new();
+    folder.plugin("connects", &connects(port));
+    let wharf = Wharf::serve(&folder);
+    assert_eq!(ask(wharf.address("connects"), ""), "access-denied");
+    listener.set_nonblocking(true).expect("a flag");
+    assert!(listener.accept().is_err(), "nobody has connected");
     wharf.stop();
 }
 

@@ -35,20 +35,16 @@ fn everything_else_is_refused_in_one_line_that_says_what_it_is_and_what_would_do
         (core instance $m (instantiate $M))
         (func $f (canon lift (core func $m "f")))
         (export "run" (func $f)))"#;
-    let command = r#"(component
-        (core module $M (func (export "run") (result i32) (i32.const 0)))
-        (core instance $m (instantiate $M))
-        (func $run (result (result)) (canon lift (core func $m "run")))
-        (instance $i (export "run" (func $run)))
-        (export "wasi:cli/run@0.2.0" (instance $i)))"#;
     let wrong_shape = r#"(component
         (core module $M (func (export "f")))
         (core instance $m (instantiate $M))
         (func $f (canon lift (core func $m "f")))
         (instance $i (export "setup" (func $f)) (export "handle" (func $f)) (export "finish" (func $f)))
         (export "wharf:handler/stream-handler@0.1.0" (instance $i)))"#;
-    let command_module = r#"(module
-        (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+    let later_command = r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#;
+    let browser_bundle = r#"(module (import "wbg" "__wbindgen_throw" (func (param i32 i32))) (func (export "main")))"#;
+    let unknown_function = r#"(module
+        (import "env" "emscripten_resize_heap" (func (param i32) (result i32)))
         (memory (export "memory") 1) (func (export "_start")))"#;
     let control_characters = r#"(component (core module $M) (export "\1b[2J\0aforged\0d" (core module $M)))"#;
     let unknown_import = String::from_utf8(answers("A").bytes)
@@ -68,8 +64,9 @@ fn everything_else_is_refused_in_one_line_that_says_what_it_is_and_what_would_do
         ("untyped", Guest::wasm(module), &["core module", "component type", ACCEPTED]),
         ("version", answers_to_version("A", "9.9.9"), &["9.9.9", "0.1.0"]),
         ("other_world", Guest::wat(other_world), &["component of another world", "run", ACCEPTED]),
-        ("command", Guest::wat(command), &["command", "wasi:cli/run", ACCEPTED]),
-        ("command_module", Guest::wat(command_module), &["command", "_start", ACCEPTED]),
+        ("later_command", Guest::wat(later_command), &["component of another world", "wasi:cli/run@0.3.0", ACCEPTED]),
+        ("browser_bundle", Guest::wat(browser_bundle), &["core module", "_start", ACCEPTED]),
+        ("unknown_function", Guest::wat(unknown_function), &["env", "emscripten_resize_heap"]),
         ("no_exports", Guest::wat("(component)"), &["component", "exports nothing", ACCEPTED]),
         ("wrong_shape", Guest::wat(wrong_shape), &["not of the contract"]),
         ("unknown_import", Guest::wat(unknown_import), &["acme:store/kv@1.0.0"]),
@@ -182,7 +179,10 @@ fn names_that_are_no_plugins_are_not_looked_at() {
     let wharf = Wharf::serve(&folder);
     let address = wharf.address("answers");
     assert_eq!(ask(address, "x"), answer("A"));
-    let stop = ["draining 0".to_owned(), format!("closed tcp://{address} answers"), "stopped".to_owned()];
+    let stop = [format!("closed tcp://{address} answers"), "stopped".to_owned()];
     let begin = [format!("loaded answers {}", guest.generation()), format!("listening tcp://{address} answers")];
-    assert_eq!(wharf.stop(), [&begin[..], &stop[..]].concat());
+    let mut said = wharf.stop();
+    // How many it drains is no matter here: a session is one until its host has seen its client go.
+    said.retain(|line| !line.starts_with("draining "));
+    assert_eq!(said, [&begin[..], &stop[..]].concat());
 }

@@ -27,8 +27,11 @@ fn becomes(wharf: &Wharf, address: std::net::SocketAddr, text: &str) {
 #[track_caller]
 fn said_only(wharf: Wharf, address: std::net::SocketAddr, between: &[String]) {
     let begin = [format!("loaded answers {}", answers("A").generation()), format!("listening tcp://{address} answers")];
-    let end = ["draining 0".to_owned(), format!("closed tcp://{address} answers"), "stopped".to_owned()];
-    assert_eq!(wharf.stop(), [&begin[..], between, &end[..]].concat());
+    let end = [format!("closed tcp://{address} answers"), "stopped".to_owned()];
+    let mut said = wharf.stop();
+    // How many it drains is no matter here: a session is one until its host has seen its client go.
+    said.retain(|line| !line.starts_with("draining "));
+    assert_eq!(said, [&begin[..], between, &end[..]].concat());
 }
 
 fn loaded(text: &str) -> String {
@@ -232,6 +235,25 @@ fn a_new_plugin_is_served_beside_the_others() {
     assert_eq!(ask(wharf.address("late"), "x"), answer("L"));
     assert_eq!(ask(address, "x"), answer("A"));
     wharf.stop();
+}
+
+#[test]
+fn a_link_to_a_file_elsewhere_is_followed() {
+    let folder = Folder::new();
+    let target = folder.parent().join("builds");
+    fs::create_dir(&target).expect("create a folder");
+    fs::write(target.join("answers.wat"), answers("A").bytes).expect("write");
+    symlink(target.join("answers.wat"), folder.path().join("answers.wat")).expect("link");
+    folder.settings("answers", "").file("wharf.toml", "rescan = '1h'");
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("answers");
+    becomes(&wharf, address, "A");
+    fs::write(target.join("answers.wat"), answers("B").bytes).expect("write");
+    becomes(&wharf, address, "B");
+    fs::write(target.join("new"), answers("C").bytes).expect("write");
+    fs::rename(target.join("new"), target.join("answers.wat")).expect("rename");
+    becomes(&wharf, address, "C");
+    said_only(wharf, address, &[loaded("B"), loaded("C")]);
 }
 
 #[test]

@@ -78,6 +78,8 @@ fn more_spinners_than_cores_starve_nobody() {
         wharf.logs(&["session failed", &spinner.name(), "cause=\"cpu: "]);
         assert_eq!(spinner.rest(), "");
     }
+    beside.ends();
+    assert_eq!(beside.rest(), "");
     wharf.stop();
 }
 

@@ -1,15 +1,16 @@
-//! A client of a plugin: blocking, with a deadline on every wait.
+//! A client of a plugin's connections: blocking, with a deadline on every wait.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::DEADLINE;
+use super::family::socket_address;
 
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Socket,
 }
 
 impl Client {
@@ -18,7 +19,24 @@ impl Client {
     }
 
     pub fn try_connect(addr: SocketAddr) -> std::io::Result<Self> {
-        TcpStream::connect_timeout(&addr, DEADLINE).map(Self::over)
+        Self::try_reach(&addr.into())
+    }
+
+    /// Connects to a server of any family that has connections, by its URL.
+    #[track_caller]
+    pub fn dial(url: &str) -> Self {
+        Self::try_dial(url).unwrap_or_else(|error| panic!("connect to {url}: {error}"))
+    }
+
+    pub fn try_dial(url: &str) -> std::io::Result<Self> {
+        Self::try_reach(&socket_address(url))
+    }
+
+    fn try_reach(addr: &SockAddr) -> std::io::Result<Self> {
+        let client = Self::over(Socket::new(addr.domain(), Type::STREAM, None)?);
+        // As long as the timeout for writing, which it has.
+        client.stream.connect(addr)?;
+        Ok(client)
     }
 
     /// Connects from another of this machine's loopback addresses.
@@ -26,11 +44,13 @@ impl Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from((source, 0)).into()).expect("bind to a loopback address");
         socket.connect(&addr.into()).unwrap_or_else(|error| panic!("connect to {addr} from {source}: {error}"));
-        Self::over(socket.into())
+        Self::over(socket)
     }
 
-    fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).expect("TCP_NODELAY");
+    fn over(stream: Socket) -> Self {
+        if stream.domain().expect("a socket has a domain") != Domain::UNIX {
+            stream.set_tcp_nodelay(true).expect("TCP_NODELAY");
+        }
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
         Self { stream }
@@ -38,7 +58,11 @@ impl Client {
 
     /// The address that the host knows this client by, as its log has it.
     pub fn name(&self) -> String {
-        format!("client={}", self.stream.local_addr().expect("a connected socket has an address"))
+        let local = self.stream.local_addr().expect("a connected socket has an address");
+        match local.as_socket() {
+            Some(addr) => format!("client={addr}"),
+            None => "client=unnamed".to_owned(),
+        }
     }
 
     #[track_caller]
@@ -51,7 +75,15 @@ impl Client {
     #[track_caller]
     pub fn hears(&mut self, expected: impl AsRef<[u8]>) -> &mut Self {
         let expected = expected.as_ref();
-        let mut heard = vec![0; expected.len()];
+        let heard = self.heard(expected.len());
+        assert!(heard == expected, "heard {:?}, not {:?}", lossy(&heard), lossy(expected));
+        self
+    }
+
+    /// Reads so many bytes, or fewer if the stream ends before.
+    #[track_caller]
+    pub fn heard(&mut self, length: usize) -> Vec<u8> {
+        let mut heard = vec![0; length];
         let mut filled = 0;
         while filled < heard.len() {
             match self.stream.read(&mut heard[filled..]) {
@@ -61,8 +93,7 @@ impl Client {
             }
         }
         heard.truncate(filled);
-        assert!(heard == expected, "heard {:?}, not {:?}", lossy(&heard), lossy(expected));
-        self
+        heard
     }
 
     /// Says that no more will come.
@@ -82,6 +113,22 @@ impl Client {
         String::from_utf8(heard).expect("UTF-8")
     }
 
+    /// Sends `bytes` and reads to the end, which may be a reset: whether all that came was `expected`. What is neither
+    /// that nor nothing is a failure.
+    #[track_caller]
+    pub fn served(mut self, bytes: impl AsRef<[u8]>, expected: &str) -> bool {
+        let mut heard = Vec::new();
+        let _ = self.stream.write_all(bytes.as_ref());
+        match self.stream.read_to_end(&mut heard) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no end after {:?}", lossy(&heard)),
+            _ if heard.is_empty() => false,
+            _ => {
+                assert_eq!(lossy(&heard), expected);
+                true
+            }
+        }
+    }
+
     /// Waits until the host is done with this connection, be it by end-of-stream or a reset.
     #[track_caller]
     pub fn sees_the_end(mut self) {
@@ -95,14 +142,24 @@ impl Client {
 
     /// Goes away as a crashed client does: the server gets a reset.
     pub fn resets(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        self.stream.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 }
 
 /// One whole session: connect, send, half-close, read to the end.
 #[track_caller]
 pub fn ask(addr: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
-    let mut client = Client::connect(addr);
+    talk(Client::connect(addr), bytes)
+}
+
+/// The same with a server of any family that has connections, by its URL.
+#[track_caller]
+pub fn ask_url(url: &str, bytes: impl AsRef<[u8]>) -> String {
+    talk(Client::dial(url), bytes)
+}
+
+#[track_caller]
+fn talk(mut client: Client, bytes: impl AsRef<[u8]>) -> String {
     client.send(bytes).ends();
     client.rest()
 }

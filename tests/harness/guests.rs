@@ -59,9 +59,17 @@ impl Guest {
 /// The fixture `tests/guests/NAME.wat` in WAT text: a component, or, where it has imports or hooks of its own, a core
 /// module that the host has to make one of.
 pub fn fixture(name: &str) -> Guest {
-    let fields = fields(name);
-    let is_module = fields.contains("(import ") || has_hooks(&fields);
-    Guest::wat(if is_module { module(&fields, true) } else { component(&fields, VERSION) })
+    of_fields(&fields(name))
+}
+
+/// A plugin that tries to connect to this port.
+pub fn connects(port: u16) -> Guest {
+    of_fields(&fields("connects").replace("PORT", &port.to_string()))
+}
+
+fn of_fields(fields: &str) -> Guest {
+    let is_module = fields.contains("(import ") || has_hooks(fields);
+    Guest::wat(if is_module { module(fields, true) } else { component(fields, VERSION) })
 }
 
 /// A plugin that says `text` and a space in each of its steps, and waits for one message before the second.
@@ -84,12 +92,16 @@ pub fn answers_as_module(text: &str, embedded: bool) -> Guest {
     Guest::wat(module(&fields("answers").replace("TEXT", text), embedded))
 }
 
-/// The contract's world, with hooks or without, in the encoding that toolchains put into core modules.
+/// The contract's world, with hooks or without, and with the network that nobody grants, in the encoding that toolchains put into core modules.
 fn component_type(hooks: bool) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     resolve.push_dir(root().join("wit")).expect("wit/ parses");
+    resolve.push_str("sockets.wit", include_str!("../guests/template/sockets.wit")).expect("sockets.wit parses");
     let hooks = if hooks { format!("export wharf:handler/server-hooks@{VERSION};") } else { String::new() };
-    let text = format!("package test:guests; world guest {{ include wharf:handler/stream-plugin@{VERSION}; {hooks} }}");
+    let imports = "import wasi:sockets/instance-network@0.2.0; import wasi:sockets/tcp-create-socket@0.2.0;";
+    let text = format!(
+        "package test:guests; world guest {{ include wharf:handler/stream-plugin@{VERSION}; {imports} {hooks} }}"
+    );
     let package = resolve.push_str("guest.wit", &text).expect("a world of the contract's");
     let world = resolve.select_world(&[package], Some("guest")).expect("the world exists");
     wit_component::metadata::encode(&resolve, world, wit_component::StringEncoding::UTF8, None)
@@ -164,6 +176,11 @@ pub fn shipped_manifest(name: &str) -> String {
 /// A fixture written in Rust, `tests/guests/NAME/`.
 pub fn rust(name: &str) -> Guest {
     built("fixtures", name)
+}
+
+/// An example, `examples/socketserver/NAME/`.
+pub fn example(name: &str) -> Guest {
+    built("examples", name)
 }
 
 fn built(folder: &str, name: &str) -> Guest {

@@ -3,15 +3,20 @@
 //! Tests wait for events (a line on the child's stdout, a line of its log, bytes on a socket), each with a deadline.
 
 pub mod client;
+pub mod datagram_client;
+pub mod family;
 pub mod folder;
 pub mod guests;
 pub mod hostile;
 mod lines;
+pub mod observe;
 pub mod wharf;
 
 use std::time::Duration;
 
-pub use client::{Client, ask};
+pub use client::{Client, ask, ask_url};
+pub use datagram_client::DatagramClient;
+pub use family::{CONCURRENCIES, Family};
 pub use folder::Folder;
 pub use guests::{answer, answers, fixture};
 pub use wharf::{Launch, Wharf};

@@ -24,8 +24,13 @@ impl Launch {
 
     /// `wharf ARGUMENT…` with room for so many descriptors.
     pub fn with_descriptors<A: AsRef<std::ffi::OsStr>>(limit: u32, args: impl IntoIterator<Item = A>) -> Self {
+        Self::after(&format!("ulimit -n {limit}"), args)
+    }
+
+    /// `wharf ARGUMENT…` from a shell that has done something before: set a limit, or a mask.
+    pub fn after<A: AsRef<std::ffi::OsStr>>(first: &str, args: impl IntoIterator<Item = A>) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharf")]);
+        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharf")]);
         Self::by(shell).args(args)
     }
 
@@ -127,6 +132,12 @@ impl Wharf {
         self.events.take(wanted).unwrap_or_else(|| panic!("waited for `{what}` on stdout in vain"))
     }
 
+    /// Where the plugin listens, whatever the family; waits until it does.
+    #[track_caller]
+    pub fn url(&self, plugin: &str) -> String {
+        self.event("listening", plugin).url
+    }
+
     /// Where the plugin listens; waits until it does.
     #[track_caller]
     pub fn address(&self, plugin: &str) -> SocketAddr {
@@ -156,17 +167,28 @@ impl Wharf {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("the child is there");
+        kill_process(self.pid(), signal).expect("the child is there");
     }
 
-    /// Waits until it has ended by itself.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits until it has ended by itself, and all that it started.
     #[track_caller]
     pub fn ended(&mut self) -> i32 {
-        let watch = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).expect("the child is ours");
+        let status = self.exited();
+        assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
+        status
+    }
+
+    /// Waits until it has ended by itself. What it started may go on.
+    #[track_caller]
+    pub fn exited(&mut self) -> i32 {
+        let watch = pidfd_open(self.pid(), PidfdFlags::empty()).expect("the child is ours");
         let deadline = DEADLINE.try_into().expect("a deadline fits a timespec");
         let ended = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&deadline)).expect("poll");
         assert!(ended > 0, "waited for its end in vain");
-        assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
         let status = self.child.wait().expect("the child is ours");
         status.code().unwrap_or_else(|| panic!("killed: {status}"))
     }

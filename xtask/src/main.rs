@@ -5,6 +5,7 @@
 mod checkout;
 mod checks;
 mod debian;
+mod examples;
 mod folder;
 mod plugins;
 mod serve;
@@ -24,7 +25,9 @@ Usage: cargo xtask COMMAND
 Commands:
   serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
   test [ARGS…]    every check: format, plugins, clippy, documentation, tests (ARGS go to `cargo test`)
-  plugins         build the shipped plugins into target/plugins, the tests' into target/fixtures
+  plugins         build the shipped plugins into target/plugins, the examples into target/examples,
+                  the tests' into target/fixtures
+  examples [LANG…]  build the same plugin from each language, into target/examples/languages
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let outcome = match command.to_str() {
         Some("serve") => serve::serve(&checkout, &rest),
         Some("test") => checks::run_all(&checkout, &rest),
+        Some("examples") => examples::build(&checkout, &rest),
         Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
         Some("plugins") => return misused("`plugins` takes no arguments"),
         Some("help" | "--help" | "-h") => {

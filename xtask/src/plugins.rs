@@ -1,4 +1,4 @@
-//! Builds what is written in Rust here for wasm: the shipped plugins, and the tests' fixtures.
+//! Builds what is written in Rust here for wasm: the shipped plugins, the tests' fixtures, and the examples.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,9 +25,10 @@ struct Shelf {
     prefix: &'static str,
 }
 
-const SHELVES: [Shelf; 2] = [
+const SHELVES: [Shelf; 3] = [
     Shelf { sources: "plugins", output: SHIPPED, prefix: "" },
     Shelf { sources: "tests/guests", output: "target/fixtures", prefix: "fixture-" },
+    Shelf { sources: "examples/socketserver", output: "target/examples", prefix: "example-" },
 ];
 
 /// One crate on a shelf.

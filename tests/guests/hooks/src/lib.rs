@@ -1,4 +1,5 @@
-//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the error.
+//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the error. Prints what else its hooks are
+//! called for.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,10 @@ impl ServerHooks for Hooks {
 
     fn handle_error(client: &Address, error: &str) {
         println!("handle_error {client}: {error}");
+    }
+
+    fn service_actions() {
+        println!("service_actions");
     }
 }
 

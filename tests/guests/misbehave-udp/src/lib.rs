@@ -1,11 +1,12 @@
-//! Does what the first line of a datagram says. `Misbehave::handle` lists what that can be; any other datagram is given back.
+//! Does what the first line of a datagram says. `Misbehave::handle` lists what that can be; any other datagram is given back. Turns
+//! clients from 127.0.0.2 away, and prints what its handle-error is told.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use wharf_guest::{Address, Datagram, DatagramHandler, Result};
+use wharf_guest::{Address, Datagram, DatagramHandler, Result, ServerHooks, println};
 
 mod variable;
 
@@ -33,6 +34,7 @@ impl DatagramHandler for Misbehave {
                 let (address, text) = argument.split_once(' ').ok_or("to ADDRESS TEXT")?;
                 tell(datagram.send_to(text.as_bytes(), &address_from(address)?))
             }
+            "ends" => format!("{} {}", datagram.client_address(), datagram.server_address()),
             "large" => tell(datagram.reply(&vec![b'x'; argument.parse()?])),
             "env" => variable::variable(argument).unwrap_or_else(|| "unset".into()),
             "phases" => "handle".into(),
@@ -48,6 +50,16 @@ impl DatagramHandler for Misbehave {
             "phases" | "fail-handle" | "fail-setup" => Ok(datagram.reply(b"finish")?),
             _ => Ok(()),
         }
+    }
+}
+
+impl ServerHooks for Misbehave {
+    fn verify_request(client: &Address) -> bool {
+        client.ip() != Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)))
+    }
+
+    fn handle_error(client: &Address, error: &str) {
+        println!("handle_error {client}: {error}");
     }
 }
 
@@ -78,4 +90,4 @@ fn spin() -> ! {
     }
 }
 
-wharf_guest::export!(datagram = Misbehave);
+wharf_guest::export!(datagram = Misbehave, hooks = Misbehave);

@@ -1,0 +1,124 @@
+//! Warm instances: `instance = "reused"`.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::harness::guests::Guest;
+use crate::harness::{Client, Folder, Wharf, ask, fixture};
+
+/// Asks one client after the other. Each begins when the one before it has seen its end, so that one instance may do.
+fn answers(address: SocketAddr, clients: usize) -> Vec<String> {
+    (0..clients).map(|_| ask(address, "x").trim().to_owned()).collect()
+}
+
+fn serving(settings: &str) -> (Wharf, Folder, SocketAddr) {
+    let folder = Folder::new();
+    folder.plugin("counts", &fixture("counts_requests")).settings("counts", settings);
+    let wharf = Wharf::serve(&folder);
+    wharf.event("loaded", "counts");
+    let address = wharf.address("counts");
+    (wharf, folder, address)
+}
+
+#[test]
+fn an_instance_is_fresh_unless_the_manifest_says_reused() {
+    for (settings, expected) in [("", ["1", "1", "1"]), ("instance = 'reused'", ["1", "2", "3"])] {
+        let (wharf, _folder, address) = serving(settings);
+        assert_eq!(answers(address, 3), expected, "{settings}");
+        wharf.stop();
+    }
+}
+
+#[test]
+fn an_instance_serves_no_more_requests_than_it_may() {
+    let (wharf, _folder, address) = serving("instance = 'reused'\nreuse.max-requests = 2");
+    assert_eq!(answers(address, 5), ["1", "2", "1", "2", "1"]);
+    wharf.stop();
+}
+
+#[test]
+fn an_instance_that_is_too_old_serves_nobody_anymore() {
+    let (wharf, _folder, address) = serving("instance = 'reused'\nreuse.max-age = '1ms'");
+    for _ in 0..3 {
+        let mut client = Client::connect(address);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2) {
+            client.send("x").hears("1 ");
+        }
+        client.ends();
+        assert_eq!(client.rest(), "");
+    }
+    wharf.stop();
+}
+
+#[test]
+fn an_instance_serves_one_request_at_a_time_and_as_many_are_kept_as_may_be() {
+    let (wharf, _folder, address) = serving("instance = 'reused'\nreuse.max-instances = 1");
+    assert_eq!(answers(address, 1), ["1"]);
+    // Two at once: one has the warm instance, the other a new one.
+    let mut clients = [Client::connect(address), Client::connect(address)];
+    let mut heard = clients.each_mut().map(|client| client.send("x").heard(2));
+    heard.sort_unstable();
+    assert_eq!(heard, [b"1 ", b"2 "]);
+    for mut client in clients {
+        client.ends();
+        assert_eq!(client.rest(), "");
+    }
+    // One of the two was kept. Two at once again: the one that is not warm is new.
+    let mut clients = [Client::connect(address), Client::connect(address)];
+    let mut heard = clients.each_mut().map(|client| client.send("x").heard(2));
+    heard.sort_unstable();
+    assert!(heard[0] == b"1 " && heard[1] != b"1 ", "{heard:?}");
+    drop(clients);
+    wharf.stop();
+}
+
+#[test]
+fn an_instance_that_trapped_is_never_used_again() {
+    let (wharf, _folder, address) = serving("instance = 'reused'");
+    assert_eq!(answers(address, 2), ["1", "2"]);
+    assert_eq!(ask(address, "!"), "");
+    wharf.logs(&["session failed", "plugin=counts", "phase=handle", "trap: "]);
+    assert_eq!(answers(address, 2), ["1", "2"]);
+    wharf.stop();
+}
+
+#[test]
+fn a_new_generation_begins_with_new_instances() {
+    let (wharf, folder, address) = serving("instance = 'reused'");
+    assert_eq!(answers(address, 2), ["1", "2"]);
+    let Guest { bytes, .. } = fixture("counts_requests");
+    folder.plugin("counts", &Guest::wat(format!("{}\n;; another", String::from_utf8(bytes).expect("WAT is text"))));
+    wharf.event("loaded", "counts");
+    assert_eq!(answers(address, 2), ["1", "2"]);
+    wharf.stop();
+}
+
+#[test]
+fn what_a_reused_instance_prints_is_logged_with_the_client_it_serves() {
+    let folder = Folder::new();
+    folder.shipped("lifecycle");
+    let toml = std::fs::read_to_string(folder.path().join("lifecycle.toml")).expect("a manifest");
+    folder.manifest("lifecycle", &format!("instance = 'reused'\n{toml}"));
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("lifecycle");
+    for _ in 0..3 {
+        let mut client = Client::connect(address);
+        let name = client.name();
+        client.send("x").hears("x");
+        client.sees_the_end();
+        wharf.logs(&["is connect!", &name, "stream=stdout"]);
+        wharf.logs(&["client is disconnect!", &name, "stream=stdout"]);
+    }
+    wharf.stop();
+}
+
+#[test]
+fn a_command_can_not_be_reused() {
+    let folder = Folder::new();
+    folder.plugin("command", &Guest::wat("(module (memory (export \"memory\") 1) (func (export \"_start\")))"));
+    folder.settings("command", "instance = 'reused'");
+    let wharf = Wharf::serve(&folder);
+    wharf.event("refused", "command");
+    wharf.stop();
+}
