@@ -346,6 +346,22 @@ fn a_stop_leaves_the_processes_that_it_is_not_to_wait_for_and_they_go_on() {
 }
 
 #[test]
+fn a_second_signal_ends_threads_and_children_at_once() {
+    for concurrency in MIX_INS {
+        for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT)] {
+            let settings = format!("concurrency = '{concurrency}'\ntimeouts.drain = '1h'");
+            let (_folder, mut wharf, url) = answering(Family::Tcp, &settings);
+            let clients = inside(&url, 3);
+            wharf.signal(first);
+            wharf.says("draining 3");
+            wharf.signal(second);
+            assert_eq!(wharf.ended(), 1, "{concurrency}");
+            clients.into_iter().for_each(Client::sees_the_end);
+        }
+    }
+}
+
+#[test]
 fn an_interrupt_of_the_whole_process_group_lets_sessions_finish() {
     let (_folder, mut wharf, url) = answering(Family::Tcp, "concurrency = 'process'");
     let clients = inside(&url, 3);

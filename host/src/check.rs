@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::cli::Check;
-use crate::config::{Access, HostConfig, ManifestFile, Origin, Size};
+use crate::config::{Access, HostConfig, ManifestFile, Origin, Settings, Size};
 use crate::events::one_line;
 use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, Source};
 use crate::{log, serve};
@@ -81,7 +81,7 @@ fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()>
         line("listen", address)?;
     }
     for import in &facts.imports {
-        line("imports", import)?;
+        line("imports", &format_args!("{import} ({})", given(import, facts.kind, settings)))?;
     }
     for grant in &settings.grants.dirs {
         let access = match grant.access {
@@ -97,4 +97,28 @@ fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()>
         line("granted", &"nothing")?;
     }
     Ok(())
+}
+
+/// What an import gives a plugin under these settings.
+fn given(import: &str, kind: &str, settings: &Settings) -> String {
+    let number = |n: usize, what: &str| match n {
+        0 => format!("no {what}"),
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    };
+    let folders = || number(settings.grants.dirs.len(), "folder");
+    let variables = || number(settings.grants.env.len(), "variable");
+    let arguments = || number(settings.args.len(), "argument");
+    match import.split('@').next().unwrap_or(import) {
+        name if name.starts_with("wasi:filesystem/") => folders(),
+        name if name.starts_with("wasi:sockets/") => "no network".to_owned(),
+        "wasi:cli/environment" => format!("{}, {}", variables(), arguments()),
+        "wasi:cli/stdin" | "wasi:cli/stdout" if kind == "command" => "the client".to_owned(),
+        "wasi:cli/stdin" => "empty".to_owned(),
+        "wasi:cli/stdout" | "wasi:cli/stderr" => "the log".to_owned(),
+        "wasi_snapshot_preview1" => format!("the client; {}, {}, {}", folders(), variables(), arguments()),
+        name if name.starts_with("wasi:cli/terminal-") => "none".to_owned(),
+        name if name.starts_with("wharf:handler/") => "the request".to_owned(),
+        _ => "as it is".to_owned(),
+    }
 }

@@ -13,7 +13,7 @@ use crate::budget::Budget;
 use crate::capacity::Capacity;
 use crate::commons::{Commons, SPARE_INSTANCES};
 use crate::log;
-use crate::plugin::{Cache, Engines, Loader, WARM_INSTANCES};
+use crate::plugin::{Cache, Engines, LOADS, Loader, WARM_INSTANCES};
 use crate::ports::Ports;
 use crate::supervisor::{End, Plan, Supervisor};
 
@@ -68,9 +68,8 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// The machine does not give the address space, or the mappings.
 pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    // As many plugins as there are cores are tried out at once.
-    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES).saturating_add(cores))
+    // Every plugin that is being loaded is tried out in an instance.
+    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES + LOADS))
         .map_err(anyhow::Error::from)
         .with_context(|| format!("no room for {sessions} sandboxes; set max-connections lower in wharf.toml"))?;
     let cache = cache.and_then(|folder| match Cache::open(&folder) {

@@ -8,6 +8,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
+use crate::{debian, examples};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -36,11 +37,26 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--release"];
     step::run("documentation", checkout.cargo().env("RUSTDOCFLAGS", "-Dwarnings").args(doc))?;
 
+    // What the tests stand on beside cargo: Python, which wharf is compared with, and handlers in other languages. A
+    // language whose toolchain can't be had is left out, and said to be.
+    python(checkout)?;
+    examples::build(checkout, &[])?;
+
     let test = ["test", "--workspace", "--release"];
     step::run_for_output("tests", checkout.cargo().args(test).args(test_arguments))?;
 
     step::say(&format!("every check passed, in {}", step::seconds(began.elapsed())));
     Ok(())
+}
+
+/// Has `python3` there.
+fn python(checkout: &Checkout) -> Result<(), String> {
+    let there = || step::answer(checkout.command("python3").arg("--version")).is_some();
+    if !there() {
+        // Where it can't be installed, say to whom it is to be said.
+        let _ = debian::install(checkout, &["python3"]);
+    }
+    if there() { Ok(()) } else { Err("the tests compare with Python's socketserver: install python3".to_owned()) }
 }
 
 /// Has `cargo SUBCOMMAND` there. The pinned toolchain may have been installed without its components.

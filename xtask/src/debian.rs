@@ -102,8 +102,8 @@ impl fmt::Display for Debian {
     }
 }
 
-/// Installs the packages. For root alone.
-pub fn install(checkout: &Checkout) -> Result<(), String> {
+/// Installs packages. For root alone.
+pub fn install(checkout: &Checkout, packages: &[&str]) -> Result<(), String> {
     let apt = |arguments: &[&str]| {
         let mut apt = checkout.command("apt-get");
         // Another apt may run, as on a machine that has just booted: its lock is waited for.
@@ -115,7 +115,7 @@ pub fn install(checkout: &Checkout) -> Result<(), String> {
         step::say(&reason);
     }
     let mut install = apt(&["install", "-y", "--no-install-recommends"]);
-    step::run_within("installing Debian's packages", APT_LIMIT, install.args(PACKAGES))
+    step::run_within(&format!("installing {}", packages.join(", ")), APT_LIMIT, install.args(packages))
 }
 
 /// Takes from a command's environment what points at the toolchain that runs xtask: cargo and rustup set such

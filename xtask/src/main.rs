@@ -24,7 +24,7 @@ Usage: cargo xtask COMMAND
 
 Commands:
   serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
-  test [ARGS…]    every check: format, plugins, clippy, documentation, tests (ARGS go to `cargo test`)
+  test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
   examples [LANG…]  build the same plugin from each language, into target/examples/languages

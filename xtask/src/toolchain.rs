@@ -150,7 +150,7 @@ impl Way {
             }
             Self::AptInstall => {
                 step::say("wasm toolchain: Debian's packages, which can build a std, from apt");
-                debian::install(checkout)?;
+                debian::install(checkout, debian::PACKAGES)?;
                 let debian = Debian::installed(checkout)?;
                 step::say(&format!("wasm toolchain: Debian's packages ({debian})"));
                 Ok(Toolchain::Debian(debian))

@@ -21,7 +21,11 @@ use crate::endpoint::Endpoint;
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
 
-/// Loads plugins. One a host; any number of loads at once, of which as many run as there are cores.
+/// How many plugins are loaded at once. More than there are cores, so that a small one does not wait for large ones; not
+/// without end, as a compiler takes memory.
+pub const LOADS: u32 = 8;
+
+/// Loads plugins. One a host; any number of loads may be asked for at once.
 pub struct Loader {
     engines: Engines,
     cache: Option<Cache>,
@@ -86,9 +90,8 @@ impl Refusal {
 
 impl Loader {
     pub fn new(engines: Engines, cache: Option<Cache>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let warm = Arc::new(Semaphore::new(WARM_INSTANCES as usize));
-        Self { engines, cache, compiling: Semaphore::new(cores), warm }
+        Self { engines, cache, compiling: Semaphore::new(LOADS as usize), warm }
     }
 
     /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.

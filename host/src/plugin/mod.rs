@@ -33,5 +33,5 @@ pub use fault::{Cause, Fault};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::Generation;
 pub use guest::{Guest, Origin, Peer, Request, Running};
-pub use load::{Facts, Loaded, Loader, Refusal, WARM_INSTANCES, revive};
+pub use load::{Facts, LOADS, Loaded, Loader, Refusal, WARM_INSTANCES, revive};
 pub use watch::Watch;

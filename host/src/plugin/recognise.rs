@@ -77,7 +77,9 @@ impl Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Component,
-    /// A core module, which the loader made a component of.
+    /// A core module with a component type, of which the loader made a component.
+    TypedModule,
+    /// A core module that runs as it is.
     Module,
 }
 
@@ -85,7 +87,8 @@ impl std::fmt::Display for Form {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Component => "component",
-            Self::Module => "core module with a component type",
+            Self::TypedModule => "core module with a component type",
+            Self::Module => "core module",
         })
     }
 }
@@ -117,7 +120,7 @@ fn examine(bytes: &[u8]) -> Result<Recognised, String> {
     } else if Parser::is_core_wasm(&wasm) {
         let survey = Survey::of(&wasm).map_err(damaged)?;
         match (survey.is_typed, survey.is_program()) {
-            (true, _) => (component_of(&wasm)?, Form::Module),
+            (true, _) => (component_of(&wasm)?, Form::TypedModule),
             (false, true) => return recognised(wasm.into_owned(), Form::Module, Kind::Program, survey),
             (false, false) => {
                 let remedy = "`wasm-tools component embed` adds one";
