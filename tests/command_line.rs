@@ -36,7 +36,9 @@ fn a_wrong_command_line_is_told_the_nearest_right_one() {
         (vec!["sevre", dir], vec!["sevre", "serve"]),
         (vec!["serve", dir, "--cofnig", "x"], vec!["--cofnig", "--config"]),
         (vec!["serve", dir, "--log", "loud"], vec!["loud", "--log", "info"]),
+        (vec!["run"], vec!["FILE"]),
         (vec!["run", "x.wasm"], vec!["x.wasm", "no such file"]),
+        (vec!["run", "--listen", "tcp://127.0.0.1:0", "x.wasm"], vec!["x.wasm", "no such file"]),
         (vec!["run", "x.wasm", "--listen", "tpc://127.0.0.1:0"], vec!["tpc://127.0.0.1:0", "tcp://127.0.0.1:0"]),
         (vec!["run", "x.wasm", "--listen", "127.0.0.1:9999"], vec!["tcp://127.0.0.1:9999"]),
     ] {
@@ -156,6 +158,15 @@ fn run_serves_one_file_on_several_addresses_and_reloads_it() {
     let (a, b) = (answers("A"), answers("B"));
     folder.file("answers.wat", &a.bytes);
     let file = folder.path().join("answers.wat");
+    // In whichever order and however often the option is written.
+    for args in [
+        ["--listen", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0", file.to_str().expect("UTF-8")],
+        ["--listen=tcp://127.0.0.1:0", file.to_str().expect("UTF-8"), "--listen", "tcp://127.0.0.1:0"],
+    ] {
+        let wharf = Launch::new(["run"]).args(args).start();
+        assert_ne!(wharf.address("answers"), wharf.address("answers"));
+        wharf.stop();
+    }
     let listen = ["--listen", "tcp://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"];
     let wharf = Launch::new(["run".as_ref(), file.as_os_str()]).args(listen).start();
     assert_eq!(wharf.event("loaded", "answers").generation, a.generation());

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::commons::SPARE_INSTANCES;
@@ -49,8 +50,8 @@ struct Job {
     log: u8,
 }
 
-/// Serves one request in a child, and waits for its end.
-pub async fn serve(arrival: Arrival, terms: Terms) {
+/// Serves one request in a child, and waits for its end, which `kill` brings about at once.
+pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
     let (client, _) = arrival.ends();
     let client = client.clone();
     let Terms { plugin, generation, .. } = &terms;
@@ -69,6 +70,10 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
     let ended = tokio::select! {
         ended = child.wait() => ended,
         () = generation.deadline.cancelled() => stop(&mut child).await,
+        () = kill.cancelled() => {
+            let _ = child.kill().await;
+            return;
+        }
     };
     let cause = match ended {
         Ok(status) if status.success() => return,

@@ -94,10 +94,10 @@ pub struct Serve {
 #[derive(Debug, Args)]
 pub struct Run {
     /// The plugin; NAME.toml beside it is its manifest
-    file: PathBuf,
+    file: Option<PathBuf>,
     /// Where to listen, instead of where the manifest says: `tcp://127.0.0.1:9999`
-    #[arg(long, value_name = "URL", num_args = 1.., value_parser = address)]
-    listen: Vec<Address>,
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    listen: Vec<String>,
     /// Take so many requests, then stop
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     requests: Option<u32>,
@@ -147,10 +147,6 @@ impl Common {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
-    text.parse()
-}
-
 impl Serve {
     /// # Errors
     /// A folder, a configuration or an operator's manifest that is wrong.
@@ -186,20 +182,32 @@ impl Serve {
 impl Run {
     /// # Errors
     /// No such file, or a configuration or manifest that is wrong.
-    pub fn resolve(self) -> Result<Host, ConfigError> {
-        if !self.file.is_file() {
-            return Err(ConfigError::new(self.file.display(), "no such file; `wharf serve DIR` serves a folder"));
+    pub fn resolve(mut self) -> Result<Host, ConfigError> {
+        // `--listen URL… FILE` reads as well as `FILE --listen URL…`, though clap takes FILE for one more URL then.
+        let last_is_no_url =
+            |listen: &[String]| listen.len() > 1 && listen.last().is_some_and(|url| !url.contains("://"));
+        if self.file.is_none() && last_is_no_url(&self.listen) {
+            self.file = self.listen.pop().map(PathBuf::from);
+        }
+        let file = self.file.ok_or_else(|| ConfigError::new("run", "which plugin? `wharf run FILE --listen URL`"))?;
+        let listen: Vec<Address> = self
+            .listen
+            .iter()
+            .map(|url| url.parse().map_err(|error| ConfigError::new("--listen", error)))
+            .collect::<Result<_, _>>()?;
+        if !file.is_file() {
+            return Err(ConfigError::new(file.display(), "no such file; `wharf serve DIR` serves a folder"));
         }
         let config = match &self.config {
             Some(file) => HostConfig::read(file)?.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?,
             None => HostConfig::default(),
         };
-        check_manifest(&self.file.with_extension("toml"))?;
+        check_manifest(&file.with_extension("toml"))?;
         let plan = Plan {
-            source: Source::File(self.file),
+            source: Source::File(file),
             config_file: self.config,
             config,
-            listen: (!self.listen.is_empty()).then_some(self.listen),
+            listen: (!listen.is_empty()).then_some(listen),
             requests: self.requests,
             timeout: self.timeout.map(|span| span.0),
             strict: true,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
@@ -22,6 +23,9 @@ pub struct Commons {
     pub sessions: TaskTracker,
     /// Those that it does not wait for.
     pub left_behind: TaskTracker,
+    /// Those of them that are processes, and what ends these at once.
+    pub children: TaskTracker,
+    pub kill: CancellationToken,
     /// How many requests are to be taken at all, where that is bounded.
     pub budget: Option<Arc<Budget>>,
     pub ports: Ports,

@@ -33,9 +33,10 @@ pub fn begin(arrival: Arrival, permit: Permit, terms: Terms, commons: &Commons) 
             }
         }
         Concurrency::Process => {
+            let (counted, kill) = (commons.children.token(), commons.kill.clone());
             sessions.spawn(async move {
-                child::serve(arrival, terms).await;
-                drop(permit);
+                child::serve(arrival, terms, kill).await;
+                drop((permit, counted));
             });
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
@@ -44,19 +45,16 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
         spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
         sessions: TaskTracker::new(),
         left_behind: TaskTracker::new(),
+        children: TaskTracker::new(),
+        kill: CancellationToken::new(),
         budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
         ports: Ports::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     let end = runtime.block_on(async { Supervisor::new(host.plan, Arc::new(loader), commons).run().await });
-    if let Ok(End::AtOnce) = end {
-        // Ends the children, too.
-        runtime.shutdown_background();
-    } else {
-        // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell
-        // them of errors that never were.
-        std::mem::forget(runtime);
-    }
+    // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
+    // of errors that never were.
+    std::mem::forget(runtime);
     Ok(match end.context("signals can't be listened for")? {
         End::Stopped => ExitCode::SUCCESS,
         End::Failed | End::AtOnce => ExitCode::FAILURE,

@@ -33,6 +33,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
 const LAST: Duration = Duration::from_secs(5);
 
+/// How long the killed children of a host that exits at once may take to be gone.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
 /// What a host is to serve, and how.
 pub struct Plan {
     pub source: Source,
@@ -348,7 +351,13 @@ impl Supervisor {
         sessions.close();
         tokio::select! {
             () = sessions.wait() => {}
-            () = stop.asked() => return End::AtOnce,
+            () = stop.asked() => {
+                // What is in this process ends with it; children have to be told.
+                self.commons.kill.cancel();
+                self.commons.children.close();
+                let _ = tokio::time::timeout(AT_ONCE, self.commons.children.wait()).await;
+                return End::AtOnce;
+            }
             () = sleep_until(self.last_deadline + LAST) => {
                 tracing::error!(sessions = sessions.len(), "sessions that did not end at the drain deadline are left");
             }
