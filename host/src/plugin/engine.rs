@@ -97,7 +97,7 @@ fn config() -> Config {
         .epoch_interruption(true)
         // Handlers block, as socketserver's do: the machinery of async components would cost each session 11 µs.
         .concurrency_support(false)
-        // Compiling must not take every core from those who serve.
+        // Nobody is shown a backtrace, and collecting one would cost a trap its time.
         .wasm_backtrace_max_frames(None);
     config
 }
