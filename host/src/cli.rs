@@ -24,7 +24,7 @@ pub struct Arguments {
 
 /// Why there is nothing to do.
 #[derive(Debug)]
-pub enum Stop {
+pub enum Exit {
     /// Help or version, which was asked for.
     Asked(String),
     /// What is wrong with the command line, in one line.
@@ -36,15 +36,15 @@ impl Arguments {
     ///
     /// # Errors
     /// There is nothing to do.
-    pub fn read() -> Result<Self, Stop> {
+    pub fn read() -> Result<Self, Exit> {
         Self::try_parse().map_err(|error| {
             let text = error.render().to_string();
             match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Asked(text),
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::Wrong(
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked(text),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Wrong(
                     "what is to be done? `wharf serve DIR` serves a folder; `wharf --help` tells more".into(),
                 ),
-                _ => Stop::Wrong(one_line(&text)),
+                _ => Exit::Wrong(one_line(&text)),
             }
         })
     }

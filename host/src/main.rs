@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use wharf::cli::{Arguments, Command, Stop};
+use wharf::cli::{Arguments, Command, Exit};
 use wharf::{check, child, serve};
 
 /// Exit status for a wrong command line or configuration.
@@ -12,11 +12,11 @@ const WRONG: u8 = 2;
 fn main() -> ExitCode {
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
-        Err(Stop::Asked(text)) => {
+        Err(Exit::Asked(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(Stop::Wrong(line)) => {
+        Err(Exit::Wrong(line)) => {
             eprintln!("wharf: {line}");
             return ExitCode::from(WRONG);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,13 +18,14 @@ use crate::session::{self, Terms};
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
     terms: RwLock<Terms>,
+    swapped: Notify,
     commons: Commons,
 }
 
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone() };
-        Self { terms: RwLock::new(terms), commons }
+        Self { terms: RwLock::new(terms), swapped: Notify::new(), commons }
     }
 
     /// What the next session begins with.
@@ -37,6 +38,8 @@ impl Service {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
         terms.generation = generation;
         terms.settings = settings;
+        drop(terms);
+        self.swapped.notify_waiters();
     }
 }
 
@@ -131,17 +134,24 @@ fn cap(settings: &Settings) -> u32 {
     }
 }
 
-/// Calls the plugin's `service-actions` once every interval, for as long as the server accepts.
+/// Calls the plugin's `service-actions` once every interval, for as long as the server accepts. Where the plugin has no
+/// hooks, nothing wakes it but another generation.
 async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken) {
     loop {
+        // Asked for before the terms are read: a swap in between is not missed.
+        let swapped = service.swapped.notified();
         let terms = service.terms();
+        let due = async {
+            if terms.generation.guest.has_hooks() {
+                tokio::time::sleep(terms.settings.service_interval).await;
+            } else {
+                std::future::pending().await
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(terms.settings.service_interval) => {}
-        }
-        let terms = service.terms();
-        if terms.generation.guest.has_hooks() {
-            session::service_actions(&terms, &address).await;
+            () = swapped => {}
+            () = due => session::service_actions(&terms, &address).await,
         }
     }
 }

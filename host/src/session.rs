@@ -19,7 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, Datagrams, Packet, Stream};
 use crate::plugin::{Cause, Connection, DatagramSocket, Fault, Generation, Origin, Peer, Request};
 
-/// What a session is made of, taken together when its connection was accepted: whatever is replaced later, this
+/// What a session is made of, taken together when its request arrived: whatever is replaced later, this
 /// session ends as it began.
 #[derive(Clone)]
 pub struct Terms {
@@ -93,9 +93,7 @@ fn refused(origin: &Origin, by: &str) {
 /// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
 pub async fn service_actions(terms: &Terms, address: &Address) {
     let Terms { plugin, generation, settings, spare } = terms;
-    let nobody = Endpoint::Unix(None);
-    let origin =
-        Origin { plugin: plugin.clone(), generation: generation.id.clone(), client: nobody.clone(), server: nobody };
+    let origin = Origin::without_client(plugin.clone(), generation.id.clone());
     let limit = settings.timeouts.finish;
     let upkeep = async {
         // Never closed, and everybody in the queue has a time limit.

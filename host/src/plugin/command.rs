@@ -68,6 +68,10 @@ impl Command {
         Ok(Self { program: Program::Module(pre), blueprint })
     }
 
+    fn is_module(&self) -> bool {
+        matches!(self.program, Program::Module(_))
+    }
+
     fn engine(&self) -> &Engine {
         match &self.program {
             Program::Component(pre, _) => pre.engine(),
@@ -90,7 +94,7 @@ impl Command {
 impl Guest for Command {
     async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
         let mut store = instance::store(self.engine(), origin, settings, None, None);
-        store.data_mut().use_as_program(|_| {});
+        store.data_mut().use_as_program(self.is_module(), |_| {});
         self.start(&mut store).await.map(drop)
     }
 
@@ -105,7 +109,7 @@ impl Guest for Command {
                 Stdio::Datagram(packet, MemoryOutputPipe::new(REPLY), socket, origin.client.clone())
             }
         };
-        store.data_mut().use_as_program(|wasi| {
+        store.data_mut().use_as_program(self.is_module(), |wasi| {
             for (name, value) in &environment {
                 wasi.env(name, value);
             }

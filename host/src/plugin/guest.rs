@@ -18,6 +18,13 @@ pub struct Origin {
     pub server: Endpoint,
 }
 
+impl Origin {
+    /// For calls that no client is concerned in.
+    pub fn without_client(plugin: Arc<str>, generation: Arc<str>) -> Self {
+        Self { plugin, generation, client: Endpoint::Unix(None), server: Endpoint::Unix(None) }
+    }
+}
+
 /// One request, on its way into a guest.
 pub struct Request {
     pub peer: Peer,

@@ -73,18 +73,19 @@ impl State {
         self.origin = origin;
     }
 
-    /// Makes both WASIs for a program: what the operator granted, and what `with` adds.
-    pub(super) fn use_as_program(&mut self, with: impl Fn(&mut WasiCtxBuilder)) {
-        let granted = || {
-            let (mut wasi, _) = granted(&self.origin, &self.settings);
-            with(&mut wasi);
-            wasi
-        };
-        (self.wasi, self.wasi_0_1) = (Some(granted().build()), Some(granted().build_p1()));
+    /// Makes the WASI of a program: what the operator granted, and what `with` adds. A core module's is 0.1.
+    pub(super) fn use_as_program(&mut self, is_module: bool, with: impl FnOnce(&mut WasiCtxBuilder)) {
+        let (mut wasi, _) = granted(&self.origin, &self.settings);
+        with(&mut wasi);
+        if is_module {
+            self.wasi_0_1 = Some(wasi.build_p1());
+        } else {
+            self.wasi = Some(wasi.build());
+        }
     }
 
     pub(super) fn wasi_0_1(&mut self) -> &mut WasiP1Ctx {
-        self.wasi_0_1.as_mut().expect("only programs import it, and they are made with it")
+        self.wasi_0_1.as_mut().expect("only core modules import it, and they are made with it")
     }
 }
 

@@ -16,7 +16,6 @@ use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
-use crate::endpoint::Endpoint;
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
@@ -113,8 +112,7 @@ impl Loader {
         let Compiled { guest, settings, facts, id, inside, demand, kind } =
             compiled.await.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))??;
 
-        let nobody = Endpoint::Unix(None);
-        let origin = Origin { plugin: name.into(), generation: id.clone(), client: nobody.clone(), server: nobody };
+        let origin = Origin::without_client(name.into(), id.clone());
         let limit = settings.timeouts.setup;
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
             .await
