@@ -135,6 +135,7 @@ fn the_environment_is_ucspis_and_what_the_manifest_grants() {
         // What it writes to stderr is in the log.
         wharf.logs(&["guest", "seen", &format!("plugin={form}"), "stream=stderr"]);
     }
+    assert_eq!(wharf.url("module"), format!("unix://{}", socket.display()));
     let heard = client::ask_url(&format!("unix://{}", socket.display()), "");
     let local = format!("UNIXLOCALPATH={}", socket.display());
     assert!(heard.contains("PROTO=UNIX\0") && heard.contains(&local) && !heard.contains("TCP"), "{heard:?}");

@@ -61,8 +61,8 @@ impl Command {
     ///
     /// # Errors
     /// An import that WASI 0.1 does not have.
-    pub(super) fn of_module(engine: &Engine, module: &Module, blueprint: Blueprint) -> Result<Self, String> {
-        let mut linker = wasmtime::Linker::new(engine);
+    pub(super) fn of_module(module: &Module, blueprint: Blueprint) -> Result<Self, String> {
+        let mut linker = wasmtime::Linker::new(module.engine());
         wasmtime_wasi::p1::add_to_linker_async(&mut linker, State::wasi_0_1).map_err(|error| format!("{error:#}"))?;
         let pre = linker.instantiate_pre(module).map_err(|error| format!("{error:#}"))?;
         Ok(Self { program: Program::Module(pre), blueprint })

@@ -40,12 +40,17 @@ struct Hooks {
 type Phase = (Result<(), String>,);
 
 impl Handler {
-    pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    /// Everything that a component may import.
+    ///
+    /// # Panics
+    /// If a name is defined twice, which every start of the program would show.
+    pub(super) fn linker(engine: &wasmtime::Engine) -> Linker<State> {
         let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        connection::link(&mut linker)?;
-        datagram::link(&mut linker)?;
-        Ok(linker)
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+            .and_then(|()| connection::link(&mut linker))
+            .and_then(|()| datagram::link(&mut linker))
+            .expect("each interface is linked once");
+        linker
     }
 
     /// Finds the exports of a component whose interfaces are of `version`.

@@ -1,16 +1,17 @@
 //! From a file's bytes to a generation that serves, or to the one line that says why not.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use wasmtime::Engine;
+use wasmtime::component::Linker;
 
 use super::command::Command;
 use super::engine::Profile;
 use super::guest::{Guest, Origin};
 use super::handler::Handler;
+use super::instance::State;
 use super::native::Native;
 use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
 use super::warm::Warm;
@@ -28,6 +29,9 @@ pub const LOADS: u32 = 8;
 pub struct Loader {
     engines: Engines,
     cache: Option<Cache>,
+    /// What components are linked with, for each profile that was needed.
+    small: OnceLock<Linker<State>>,
+    large: OnceLock<Linker<State>>,
     compiling: Semaphore,
     warm: Arc<Semaphore>,
 }
@@ -90,7 +94,16 @@ impl Refusal {
 impl Loader {
     pub fn new(engines: Engines, cache: Option<Cache>) -> Self {
         let warm = Arc::new(Semaphore::new(WARM_INSTANCES as usize));
-        Self { engines, cache, compiling: Semaphore::new(LOADS as usize), warm }
+        let (small, large) = (OnceLock::new(), OnceLock::new());
+        Self { engines, cache, small, large, compiling: Semaphore::new(LOADS as usize), warm }
+    }
+
+    fn linker(&self, profile: Profile) -> &Linker<State> {
+        let linker = match profile {
+            Profile::Small => &self.small,
+            Profile::Large => &self.large,
+        };
+        linker.get_or_init(|| Handler::linker(self.engines.engine(profile)))
     }
 
     /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.
@@ -141,8 +154,8 @@ impl Loader {
         let profile = Engines::profile_for(&found.demand);
         let (native, compiled) = self.code(profile, &found)?;
         let blueprint = Blueprint { profile, kind: found.kind.clone() };
-        let guest =
-            guest(self.engines.engine(profile), &native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
+        let linker = || self.linker(profile);
+        let guest = guest(linker, &native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
         Ok(Compiled {
             guest,
             settings: Arc::new(settings),
@@ -195,26 +208,27 @@ pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str
     let engine = engines.engine(blueprint.profile);
     let native = Native::deserialize(engine, code)?;
     // One request is all that it will serve.
-    let guest = guest(engine, &native, blueprint.clone(), Arc::new(Semaphore::new(0))).map_err(wasmtime::Error::msg)?;
+    let linker = OnceLock::new();
+    let linker = || linker.get_or_init(|| Handler::linker(engine));
+    let guest = guest(linker, &native, blueprint.clone(), Arc::new(Semaphore::new(0))).map_err(wasmtime::Error::msg)?;
     Ok(Generation::new(id, guest))
 }
 
 /// The guest that the blueprint says the code is.
-fn guest(
-    engine: &Engine,
+fn guest<'a>(
+    linker: impl FnOnce() -> &'a Linker<State>,
     native: &Native,
     blueprint: Blueprint,
     warm: Arc<Semaphore>,
 ) -> Result<Box<dyn Guest>, String> {
-    let linker = || Handler::linker(engine).map_err(|error| format!("host fault: {error:#}"));
     Ok(match (blueprint.kind.clone(), native) {
         (Kind::Handler(interface, version), Native::Component(component)) => {
-            Box::new(Handler::new(&linker()?, component, (interface, &version), blueprint, Warm::new(warm))?)
+            Box::new(Handler::new(linker(), component, (interface, &version), blueprint, Warm::new(warm))?)
         }
         (Kind::Command(export), Native::Component(component)) => {
-            Box::new(Command::of_component(&linker()?, component, &export, blueprint)?)
+            Box::new(Command::of_component(linker(), component, &export, blueprint)?)
         }
-        (Kind::Program, Native::Module(module)) => Box::new(Command::of_module(engine, module, blueprint)?),
+        (Kind::Program, Native::Module(module)) => Box::new(Command::of_module(module, blueprint)?),
         _ => return Err("its code is not of its kind".to_owned()),
     })
 }
