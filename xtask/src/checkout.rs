@@ -26,8 +26,13 @@ impl Checkout {
 
     /// What `cargo build --release -p wharf` leaves.
     pub fn host_binary(&self) -> PathBuf {
+        self.target_dir().join("release").join("wharf")
+    }
+
+    /// Where cargo puts what it builds for this machine.
+    pub fn target_dir(&self) -> PathBuf {
         let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        self.root.join(target).join("release").join("wharf")
+        self.root.join(target)
     }
 
     /// The cargo that runs this xtask, and so the toolchain that rust-toolchain.toml pins.

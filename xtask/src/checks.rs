@@ -8,7 +8,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{debian, examples};
+use crate::{bench, debian, examples};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -20,6 +20,8 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
 
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
+    let bench = ["fmt", "--all", "--check", "--manifest-path", "bench/Cargo.toml"];
+    step::run("format of the benchmark", checkout.cargo().args(bench))?;
 
     // Before anything that may look for built plugins.
     let toolchain = plugins::build(checkout)?;
@@ -28,6 +30,7 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     component(checkout, "clippy", "clippy")?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"];
     step::run("clippy", checkout.cargo().args(clippy))?;
+    bench::check(checkout)?;
     match toolchain {
         Toolchain::Rustup => plugins::lint(checkout, &toolchain)?,
         Toolchain::Debian(_) => step::say("clippy for the plugins: left out, Debian's toolchain has none"),

@@ -19,7 +19,7 @@ use crate::toolchain::Toolchain;
 /// The quick ones first.
 const LANGUAGES: [&str; 8] = ["wat", "c", "zig", "assemblyscript", "javascript", "go", "python", "rust"];
 /// Where the built plugins go, from the root.
-const OUTPUT: &str = "target/examples/languages";
+pub const OUTPUT: &str = "target/examples/languages";
 /// Where each language has its toolchain, caches and copy of its folder.
 const TOOLCHAINS: &str = "target/toolchains";
 /// Some 100 MB to fetch.

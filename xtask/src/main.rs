@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checkout;
 mod checks;
 mod debian;
@@ -28,6 +29,8 @@ Commands:
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
   examples [LANG…]  build the same plugin from each language, into target/examples/languages
+  bench [SCENARIO…]  measure wharf beside native tokio and what people run instead, into target/bench; `list` names the
+                  scenarios, `--help` the options
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match command.to_str() {
         Some("serve") => serve::serve(&checkout, &rest),
         Some("test") => checks::run_all(&checkout, &rest),
+        Some("bench") => bench::bench(&checkout, &rest),
         Some("examples") => examples::build(&checkout, &rest),
         Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
         Some("plugins") => return misused("`plugins` takes no arguments"),
