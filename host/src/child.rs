@@ -69,7 +69,7 @@ pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
     };
     let ended = tokio::select! {
         ended = child.wait() => ended,
-        () = generation.deadline.cancelled() => stop(&mut child).await,
+        () = generation.deadline.reached() => stop(&mut child).await,
         () = kill.cancelled() => {
             let _ = child.kill().await;
             return;
@@ -165,7 +165,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         loop {
             tokio::select! {
                 () = &mut session => return Ok(ExitCode::SUCCESS),
-                _ = terminate.recv() => generation.deadline.cancel(),
+                _ = terminate.recv() => generation.deadline.reach(),
             }
         }
     })

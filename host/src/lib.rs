@@ -2,6 +2,7 @@
 //! through it.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
+pub mod alarm;
 pub mod budget;
 pub mod capacity;
 pub mod check;

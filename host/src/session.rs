@@ -2,7 +2,7 @@
 //! place that knows both sockets and guests.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 
+use crate::alarm::{Alarm, Asked};
 use crate::config::{Address, Settings};
 use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, Datagrams, Packet, Stream};
-use crate::plugin::{Cause, Connection, DatagramSocket, Fault, Generation, Origin, Peer, Request};
+use crate::plugin::{Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Request};
 
 /// What a session is made of, taken together when its request arrived: whatever is replaced later, this
 /// session ends as it began.
@@ -74,13 +75,12 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
         Arrival::Connection(stream) => Peer::Connection(Box::new(stream)),
         Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes.into(), socket),
     };
-    let stop = pin!(terms.generation.deadline.cancelled());
-    let timer = pin!(tokio::time::sleep(Duration::ZERO));
-    let mut session = Session { terms: &terms, origin, deadline: Deadline { stop, timer, limit: Duration::ZERO } };
+    let drained = pin!(terms.generation.deadline.reached());
+    let mut session = Session { terms: &terms, origin, deadline: Deadline::new(&terms.generation.deadline, drained) };
     if let Some(connection) = session.run(peer).await {
         tokio::select! {
             () = connection.close() => {}
-            () = terms.generation.deadline.cancelled() => {}
+            () = terms.generation.deadline.reached() => {}
         }
     }
 }
@@ -204,32 +204,51 @@ impl Session<'_, '_> {
 
 /// What ends a phase that does not end by itself: its time, and the generation's drain deadline.
 struct Deadline<'p, 't> {
-    stop: Pin<&'p mut WaitForCancellationFuture<'t>>,
+    drain: &'t DrainDeadline,
+    drained: Pin<&'p mut WaitForCancellationFuture<'t>>,
+    asked: Asked,
     /// One timer for all phases of a session.
-    timer: Pin<&'p mut Sleep>,
+    alarm: Alarm,
     limit: Duration,
+    /// From when the phase was first waited for: most end before.
+    until: Option<Instant>,
 }
 
-impl Deadline<'_, '_> {
+impl<'p, 't> Deadline<'p, 't> {
+    fn new(drain: &'t DrainDeadline, drained: Pin<&'p mut WaitForCancellationFuture<'t>>) -> Self {
+        let (asked, alarm) = Default::default();
+        Self { drain, drained, asked, alarm, limit: Duration::ZERO, until: None }
+    }
+
     /// Whatever is bound from now on has this long, all together.
     fn set(&mut self, limit: Duration) {
         self.limit = limit;
-        self.timer.as_mut().reset(Instant::now() + limit);
+        self.until = None;
     }
 
     async fn bound<T>(&mut self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        tokio::select! {
-            biased;
-            result = call => result,
-            () = &mut self.stop => Err(Fault::Ended(Cause::Drain)),
-            () = &mut self.timer => Err(Fault::Ended(Cause::Timeout(self.limit))),
+        let mut call = pin!(call);
+        poll_fn(|cx| match call.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_over(cx).map(|cause| Err(Fault::Ended(cause))),
+        })
+        .await
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        let drained = self.drain.is_reached() || (!self.asked.before(cx) && self.drained.as_mut().poll(cx).is_ready());
+        if drained {
+            return Poll::Ready(Cause::Drain);
         }
+        let limit = self.limit;
+        let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
+        self.alarm.poll(cx, until).map(|()| Cause::Timeout(limit))
     }
 }
 
 impl Connection for Stream {
-    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Self::poll_recv(self, cx, buffer)
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
+        Self::poll_recv(self, cx, buffer, max)
     }
 
     fn try_send(&self, data: &[u8]) -> io::Result<usize> {

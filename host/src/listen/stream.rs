@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BufMut;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+use tokio_util::io::poll_read_buf;
 
 use crate::endpoint::Endpoint;
 
@@ -32,6 +33,8 @@ enum Socket {
 /// `lingering_timeout` and `lingering_time`.
 const LINGER_IDLE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(30);
+/// Bytes read away at a time meanwhile.
+const DISCARDED: usize = 4096;
 
 impl Stream {
     /// `local` is this end, where the listener knows it: on a wildcard address, only the connection does.
@@ -59,20 +62,19 @@ impl Stream {
         &self.server
     }
 
-    /// Reads into `buffer`; 0 bytes is end-of-stream.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Reads `max` bytes at most, behind what `buffer` has; 0 bytes is end-of-stream.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
         if self.at_end {
             // What tokio would answer now and then is "not yet", to be fair to others; there is nothing to wait for.
             return Poll::Ready(Ok(0));
         }
         // tokio's poll path forgets readiness after a short read, which spares the EAGAIN of try-then-wait a message.
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(match &mut self.socket {
-            Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
-            Socket::Unix(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+        let mut room = buffer.limit(max);
+        let read = ready!(match &mut self.socket {
+            Socket::Tcp(socket) => poll_read_buf(Pin::new(socket), cx, &mut room),
+            Socket::Unix(socket) => poll_read_buf(Pin::new(socket), cx, &mut room),
         })?;
-        let read = buffer.filled().len();
-        self.at_end |= read == 0 && buffer.capacity() > 0;
+        self.at_end |= read == 0 && max > 0;
         Poll::Ready(Ok(read))
     }
 
@@ -101,14 +103,18 @@ impl Stream {
     /// is a reset, and a reset may cost the client the answer it has not read yet (RFC 1122, 4.2.2.13). So: no more
     /// from us, then read away what still comes, for a bounded time.
     pub async fn close(mut self) {
+        if self.at_end {
+            return; // It has read all that came, and nothing more will: a plain close sends what is left, and no reset.
+        }
         if self.shutdown(Shutdown::Write).is_err() {
             return; // Reset by the client: nothing left to be careful with.
         }
         let give_up = Instant::now() + LINGER;
-        let mut discarded = [0; 4096];
+        let mut discarded = Vec::with_capacity(DISCARDED);
         while !self.at_end {
             let wait = (Instant::now() + LINGER_IDLE).min(give_up);
-            match tokio::time::timeout_at(wait, poll_fn(|cx| self.poll_recv(cx, &mut discarded))).await {
+            discarded.clear();
+            match tokio::time::timeout_at(wait, poll_fn(|cx| self.poll_recv(cx, &mut discarded, DISCARDED))).await {
                 Ok(Ok(_)) if Instant::now() < give_up => {}
                 _ => return,
             }

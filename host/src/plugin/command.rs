@@ -98,7 +98,7 @@ impl Guest for Command {
         self.start(&mut store).await.map(drop)
     }
 
-    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)> {
+    async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let environment = ucspi(&origin, &peer);
         let mut store = instance::store(self.engine(), origin.clone(), settings.clone(), None, None);
@@ -121,7 +121,7 @@ impl Guest for Command {
             };
         });
         match self.start(&mut store).await {
-            Ok(start) => Ok(Box::new(Session { store, start, stdio })),
+            Ok(start) => Ok(Running::Command(Session { store, start, stdio })),
             Err(fault) => Err((fault, stdio.into_peer())),
         }
     }
@@ -197,7 +197,7 @@ impl Stdio {
 }
 
 /// One run of a program.
-struct Session {
+pub struct Session {
     store: Store<State>,
     start: Start,
     stdio: Stdio,
@@ -229,31 +229,16 @@ impl Session {
         };
         if status == 0 { Ok(()) } else { Err(Fault::Ended(Cause::Exit(status))) }
     }
-}
 
-#[async_trait]
-impl Running for Session {
-    async fn verify_request(&mut self) -> Result<bool, Fault> {
-        Ok(true)
-    }
-
-    async fn setup(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    async fn handle(&mut self) -> Result<(), Fault> {
+    pub(super) async fn handle(&mut self) -> Result<(), Fault> {
         let ended = self.run().await;
         // However it ended, what it wrote before that is the client's.
         let flushed = self.stdio.flush().await;
         ended.and(flushed)
     }
 
-    async fn finish(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn into_peer(self: Box<Self>) -> Peer {
-        let Self { store, stdio, .. } = *self;
+    pub(super) fn into_peer(self) -> Peer {
+        let Self { store, stdio, .. } = self;
         drop(store);
         stdio.into_peer()
     }

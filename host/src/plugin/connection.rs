@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use super::patience::{Patience, Wait};
 
 /// A client's connection, as much of it as a guest needs. Implemented where sockets are known; called here.
 pub trait Connection: Send + Sync {
-    /// Reads into `buffer`; 0 bytes is end-of-stream.
-    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Reads `max` bytes at most, behind what `buffer` has; 0 bytes is end-of-stream.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>>;
     /// Writes what can be written now; `WouldBlock` if that is nothing.
     fn try_send(&self, data: &[u8]) -> io::Result<usize>;
     /// Waits until something can be written again.
@@ -31,9 +32,30 @@ pub trait Connection: Send + Sync {
 /// The most that one `recv` returns, in bytes, whatever was asked for.
 const CHUNK: usize = 64 * 1024;
 
+/// What was received, on loan from its thread until it has been copied into the guest's memory: once from the kernel and
+/// once into the guest, and not in between.
+pub(super) type Received = Arc<Vec<u8>>;
+
 thread_local! {
-    /// What `recv` reads into: a buffer for each session would be touched memory that idle clients hold.
-    static BUFFER: RefCell<Box<[u8; CHUNK]>> = RefCell::new(Box::new([0; CHUNK]));
+    /// What is read into: a buffer for each session would be touched memory that idle clients hold.
+    static BUFFER: RefCell<Received> = RefCell::default();
+}
+
+/// Reads `max` bytes at most, and 64 KiB; none is end-of-stream.
+pub(super) fn poll_received(
+    connection: &mut dyn Connection,
+    cx: &mut Context<'_>,
+    max: usize,
+) -> Poll<io::Result<Received>> {
+    BUFFER.with_borrow_mut(|loan| {
+        // A guest may give way to others while it makes room for what it received.
+        if Arc::get_mut(loan).is_none_or(|buffer| buffer.capacity() == 0) {
+            *loan = Arc::new(Vec::with_capacity(CHUNK));
+        }
+        let buffer = Arc::get_mut(loan).expect("a new one is nobody else's");
+        buffer.clear();
+        connection.poll_recv(cx, buffer, max.min(CHUNK)).map_ok(|_| loan.clone())
+    })
 }
 
 /// One guest's client, and how long it may be waited for.
@@ -71,26 +93,20 @@ impl Client {
         self.connection.as_deref().ok_or_else(no_connection)
     }
 
-    async fn recv(&mut self, max: u32) -> Done<Vec<u8>> {
+    async fn recv(&mut self, max: u32) -> Done<Received> {
         let Self { connection, patience } = self;
         let connection = match (patience.left(), connection) {
             (Err(error), _) => return Done::at_once(Err(error)),
             (Ok(()), None) => return Done::at_once(Err(no_connection())),
             (Ok(()), Some(connection)) => connection,
         };
-        let max = CHUNK.min(max as usize);
         if max == 0 {
-            return Done::at_once(Ok(Vec::new()));
+            return Done::at_once(Ok(Received::default()));
         }
         let mut wait = Wait::default();
-        let result = poll_fn(|cx| {
-            let read = BUFFER.with_borrow_mut(|buffer| {
-                connection.poll_recv(cx, &mut buffer[..max]).map_ok(|read| buffer[..read].to_vec())
-            });
-            match read {
-                Poll::Ready(read) => Poll::Ready(read.map_err(ErrorCode::from)),
-                Poll::Pending => patience.poll_timed_out(cx, &mut wait).map(Err),
-            }
+        let result = poll_fn(|cx| match poll_received(&mut **connection, cx, max as usize) {
+            Poll::Ready(received) => Poll::Ready(received.map_err(ErrorCode::from)),
+            Poll::Pending => patience.poll_timed_out(cx, &mut wait).map(Err),
         })
         .await;
         let moved = result.as_ref().is_ok_and(|bytes| !bytes.is_empty());

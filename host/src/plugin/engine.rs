@@ -20,6 +20,11 @@ mod small {
     /// What stays resident of a freed instance, and is zeroed by hand: cheaper than giving the pages back and
     /// faulting them in again, as long as it is little.
     pub(super) const KEEP_RESIDENT: usize = 128 << 10;
+    /// Stack of a guest's code. Languages that keep their own in linear memory, which is most, use little of it.
+    pub(super) const GUEST_STACK: usize = 256 << 10;
+    /// The same with what the host's functions need above it. Page tables are paid for by every 2 MiB that are touched anywhere,
+    /// so that a smaller stack is a smaller idle connection.
+    pub(super) const STACK: usize = 512 << 10;
 }
 
 /// Which engine a component runs on.
@@ -59,7 +64,11 @@ impl Engines {
             // Wasmtime issue 14357: pages left over for the next instance, under swap.
             .pagemap_scan(wasmtime::Enabled::No);
         let mut config = config();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool)).memory_init_cow(false);
+        config
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            .memory_init_cow(false)
+            .max_wasm_stack(small::GUEST_STACK)
+            .async_stack_size(small::STACK);
         let small = Engine::new(&config)?;
         beat(&small);
         Ok(Self { instances, small, large: OnceLock::new() })

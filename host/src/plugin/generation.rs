@@ -1,10 +1,11 @@
 //! One loaded version of a plugin.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::Guest;
 
@@ -15,13 +16,37 @@ pub struct Generation {
     pub id: Arc<str>,
     pub guest: Box<dyn Guest>,
     code: OnceLock<Arc<[u8]>>,
-    /// Cancelled at the drain deadline, once the generation is replaced or its server stops.
-    pub deadline: CancellationToken,
+    /// When what it still serves ends, once it is replaced or its server stops.
+    pub deadline: DrainDeadline,
+}
+
+/// A moment that comes once, if ever. Each of its sessions asks at every message whether it has come: that is a load.
+#[derive(Debug, Default)]
+pub struct DrainDeadline {
+    reached: AtomicBool,
+    token: CancellationToken,
+}
+
+impl DrainDeadline {
+    /// It is now.
+    pub fn reach(&self) {
+        self.reached.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Acquire)
+    }
+
+    /// Waits for it. Cancel-safe.
+    pub fn reached(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
+    }
 }
 
 impl Generation {
     pub(super) fn new(id: Arc<str>, guest: Box<dyn Guest>) -> Self {
-        Self { id, guest, code: OnceLock::new(), deadline: CancellationToken::new() }
+        Self { id, guest, code: OnceLock::new(), deadline: DrainDeadline::default() }
     }
 
     /// Its native code, for another process of this same program. Kept once it was asked for.

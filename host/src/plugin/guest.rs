@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Blueprint, Connection, DatagramSocket, Fault};
+use super::{Blueprint, Connection, DatagramSocket, Fault, command, handler};
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
 
@@ -62,7 +62,7 @@ pub trait Guest: Send + Sync {
     ///
     /// # Errors
     /// With the peer, which is not the sandbox's to lose.
-    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)>;
+    async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)>;
 
     /// Whether the plugin exports `server-hooks`, so that the two calls below do something.
     fn has_hooks(&self) -> bool;
@@ -91,15 +91,50 @@ pub trait Guest: Send + Sync {
 
 /// One request in its sandbox. A session calls these in the order of their names here, and nothing more after a fault
 /// that is [fatal](Fault::is_fatal). Dropping a call's future stops the guest there, which is fatal too.
-#[async_trait]
-pub trait Running: Send {
+///
+/// The kinds are listed, and not boxed behind a trait, because each phase of each session would be a box of its own.
+pub enum Running {
+    Handler(handler::Session),
+    Command(command::Session),
+}
+
+impl Running {
     /// Whether the plugin takes this client; true where it has no say in it.
-    async fn verify_request(&mut self) -> Result<bool, Fault>;
-    async fn setup(&mut self) -> Result<(), Fault>;
-    async fn handle(&mut self) -> Result<(), Fault>;
-    async fn finish(&mut self) -> Result<(), Fault>;
+    pub async fn verify_request(&mut self) -> Result<bool, Fault> {
+        match self {
+            Self::Handler(session) => session.verify_request().await,
+            Self::Command(_) => Ok(true),
+        }
+    }
+
+    pub async fn setup(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Handler(session) => session.setup().await,
+            Self::Command(_) => Ok(()),
+        }
+    }
+
+    pub async fn handle(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Handler(session) => session.handle().await,
+            Self::Command(session) => session.handle().await,
+        }
+    }
+
+    pub async fn finish(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Handler(session) => session.finish().await,
+            Self::Command(_) => Ok(()),
+        }
+    }
+
     /// Ends the sandbox and gives the peer back.
-    fn into_peer(self: Box<Self>) -> Peer;
+    pub fn into_peer(self) -> Peer {
+        match self {
+            Self::Handler(session) => session.into_peer(),
+            Self::Command(session) => session.into_peer(),
+        }
+    }
 }
 
 impl fmt::Debug for dyn Guest {

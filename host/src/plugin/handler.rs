@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wasmtime::Store;
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower,
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower, TypedFunc,
 };
 
 use super::contract::{Address, PACKAGE};
@@ -112,7 +112,7 @@ impl Guest for Handler {
         checked.map_err(|error| Fault::Handler(format!("an export is not of the contract's type: {error:#}")))
     }
 
-    async fn instantiate(&self, request: Request) -> Result<Box<dyn Running>, (Fault, Peer)> {
+    async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let (connection, packet, socket) = match peer {
             Peer::Connection(connection) => (Some(connection), None, None),
@@ -129,11 +129,11 @@ impl Guest for Handler {
         };
         if let Some(mut made) = self.warm.take(&settings) {
             made.store.data_mut().serve(origin.clone(), connection, socket);
-            return Ok(Box::new(session(made)));
+            return Ok(Running::Handler(session(made)));
         }
         let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => Ok(Box::new(session(Made::new(store, instance)))),
+            Ok(instance) => Ok(Running::Handler(session(Made::new(store, instance)))),
             Err(error) => Err((Fault::from_call(error), peer_of(store.data_mut(), packet))),
         }
     }
@@ -165,7 +165,7 @@ impl Guest for Handler {
 }
 
 /// One request in its instance.
-struct Session {
+pub struct Session {
     made: Made,
     origin: Arc<Origin>,
     /// None where the request is a connection.
@@ -197,33 +197,30 @@ impl Session {
         };
         result.map_err(Fault::Handler)
     }
-}
 
-#[async_trait]
-impl Running for Session {
-    async fn verify_request(&mut self) -> Result<bool, Fault> {
+    pub(super) async fn verify_request(&mut self) -> Result<bool, Fault> {
         let Some(verify_request) = self.verify_request else { return Ok(true) };
         let client = Address::from(&self.origin.client);
         let (taken,): (bool,) = self.call(&verify_request, (client,)).await?;
         Ok(taken)
     }
 
-    async fn setup(&mut self) -> Result<(), Fault> {
+    pub(super) async fn setup(&mut self) -> Result<(), Fault> {
         self.told(self.phases[0]).await
     }
 
-    async fn handle(&mut self) -> Result<(), Fault> {
+    pub(super) async fn handle(&mut self) -> Result<(), Fault> {
         self.told(self.phases[1]).await
     }
 
-    async fn finish(&mut self) -> Result<(), Fault> {
+    pub(super) async fn finish(&mut self) -> Result<(), Fault> {
         let finish = self.phases[2];
         let (result,): Phase = self.call(&finish, ()).await?;
         result.map_err(Fault::Handler)
     }
 
-    fn into_peer(self: Box<Self>) -> Peer {
-        let Self { mut made, packet, warm, in_call, .. } = *self;
+    pub(super) fn into_peer(self) -> Peer {
+        let Self { mut made, packet, warm, in_call, .. } = self;
         let peer = peer_of(made.store.data_mut(), packet);
         if !in_call {
             warm.keep(made);
@@ -251,6 +248,12 @@ where
     R: ComponentNamedList + Lift + Send + Sync + 'static,
 {
     store.set_epoch_deadline(1);
-    let function = instance.get_typed_func::<P, R>(&mut *store, export).map_err(Fault::Host)?;
+    let function =
+        instance.get_func(&mut *store, export).ok_or_else(|| Fault::Host(wasmtime::format_err!("no export")))?;
+    // SAFETY: every generation's exports were found to be of these types when it was tried out, in this process or in the one
+    // that this one has the code from; each call site names the export whose type that is. To check them at each call
+    // would cost a session as much as one of its calls.
+    #[expect(unsafe_code, reason = "the types were checked once, when the generation was tried out")]
+    let function = unsafe { TypedFunc::<P, R>::new_unchecked(function) };
     function.call_async(&mut *store, params).await.map_err(Fault::from_call)
 }

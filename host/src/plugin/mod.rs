@@ -31,7 +31,7 @@ pub use datagram::DatagramSocket;
 pub use engine::Engines;
 pub use fault::{Cause, Fault};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
-pub use generation::Generation;
+pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Request, Running};
 pub use load::{Facts, LOADS, Loaded, Loader, Refusal, WARM_INSTANCES, revive};
 pub use watch::Watch;

@@ -1,12 +1,12 @@
 //! How long a guest may wait for its client.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::contract::ErrorCode;
+use crate::alarm::Alarm;
 
 /// The limits of a session's waits: the operator's idle time, which runs from the last byte on however many waits there
 /// are in it, and the guest's own, which is of each wait.
@@ -17,8 +17,8 @@ pub(super) struct Patience {
     quiet_since: Option<Instant>,
     /// The idle time has run out: the client counts as gone.
     exhausted: bool,
-    /// One timer for all waits. Most end long before it, so it is set when it fires, and not at each wait.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// One timer for all waits.
+    alarm: Alarm,
 }
 
 /// One wait.
@@ -38,7 +38,7 @@ impl Wait {
 
 impl Patience {
     pub(super) fn new(idle: Duration) -> Self {
-        Self { idle, asked: None, quiet_since: None, exhausted: false, timer: None }
+        Self { idle, asked: None, quiet_since: None, exhausted: false, alarm: Alarm::default() }
     }
 
     /// Sets the guest's own limit.
@@ -60,24 +60,19 @@ impl Patience {
 
     /// Ready, with the error for the guest, once this wait has lasted too long.
     pub(super) fn poll_timed_out(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<ErrorCode> {
-        let deadline = *wait.deadline.get_or_insert_with(|| {
-            let now = Instant::now();
-            let idle = *self.quiet_since.get_or_insert(now) + self.idle;
-            self.asked.and_then(|asked| now.checked_add(asked)).map_or(idle, |asked| asked.min(idle))
-        });
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        wait.suspended |= deadline > Instant::now();
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            let now = Instant::now();
-            if now >= deadline {
-                self.exhausted = self.quiet_since.is_some_and(|since| now >= since + self.idle);
-                return Poll::Ready(ErrorCode::TimedOut);
+        let deadline = match wait.deadline {
+            Some(deadline) => deadline,
+            None => {
+                let now = Instant::now();
+                let idle = *self.quiet_since.get_or_insert(now) + self.idle;
+                let deadline =
+                    self.asked.and_then(|asked| now.checked_add(asked)).map_or(idle, |asked| asked.min(idle));
+                wait.suspended |= deadline > now;
+                *wait.deadline.insert(deadline)
             }
-            timer.as_mut().reset(deadline);
-        }
+        };
+        ready!(self.alarm.poll(cx, deadline));
+        self.exhausted = self.quiet_since.is_some_and(|since| Instant::now() >= since + self.idle);
+        Poll::Ready(ErrorCode::TimedOut)
     }
 }

@@ -15,6 +15,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::Connection;
+use super::connection::poll_received;
 use super::patience::{Patience, Wait};
 
 /// The most that is read ahead of the program, and that it may write ahead of the client, in bytes.
@@ -89,12 +90,11 @@ impl Ends {
             return Poll::Ready(());
         }
         let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
-        let mut buffer = BytesMut::zeroed(ROOM);
-        match connection.poll_recv(cx, &mut buffer) {
-            Poll::Ready(Ok(0)) => self.at_end = true,
-            Poll::Ready(Ok(read)) => {
-                // A copy of what came: the whole buffer would be held for as long as the program takes over it.
-                self.incoming = Bytes::copy_from_slice(&buffer[..read]);
+        match poll_received(&mut **connection, cx, ROOM) {
+            Poll::Ready(Ok(received)) if received.is_empty() => self.at_end = true,
+            Poll::Ready(Ok(received)) => {
+                // A copy of what came: the buffer is wanted back long before the program is done with it.
+                self.incoming = Bytes::copy_from_slice(&received);
                 self.dealt();
             }
             Poll::Ready(Err(error)) => self.failed = Some(error.kind()),

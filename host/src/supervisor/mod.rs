@@ -250,7 +250,7 @@ impl Supervisor {
         self.last_deadline = self.last_deadline.max(deadline);
         tokio::spawn(async move {
             sleep_until(deadline).await;
-            generation.deadline.cancel();
+            generation.deadline.reach();
         });
     }
 

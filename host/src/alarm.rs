@@ -1,0 +1,89 @@
+//! A deadline that moves, and is seldom reached.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer for waits that mostly end long before their deadline: it is set when something waits for the first time, and
+/// a deadline that has moved on since is found out when it fires.
+#[derive(Default)]
+pub struct Alarm {
+    timer: Option<Pin<Box<Sleep>>>,
+    asked: Asked,
+}
+
+impl Alarm {
+    /// Ready once `deadline` has passed.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        } else if self.asked.before(cx) && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// Who is to be woken, as far as a source of wake-ups knows already. To be asked once more by the same task changes nothing
+/// for it, and costs a session that is polled at every message a lock or two.
+#[derive(Default)]
+pub struct Asked(Option<Waker>);
+
+impl Asked {
+    /// Whether this task has asked before; from now on, it has.
+    pub fn before(&mut self, cx: &Context<'_>) -> bool {
+        let known = self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            self.0 = Some(cx.waker().clone());
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    #[test]
+    fn it_fires_at_the_deadline_and_not_before() {
+        runtime().block_on(async {
+            let mut alarm = Alarm::default();
+            let deadline = Instant::now() + Duration::from_millis(20);
+            poll_fn(|cx| alarm.poll(cx, deadline)).await;
+            assert!(Instant::now() >= deadline);
+        });
+    }
+
+    #[test]
+    fn a_deadline_moves_both_ways() {
+        runtime().block_on(async {
+            let hour = Duration::from_secs(3600);
+            for (first, then) in [(hour, Duration::from_millis(20)), (Duration::ZERO, Duration::from_millis(20))] {
+                let mut alarm = Alarm::default();
+                let now = Instant::now();
+                // What comes of it is not the question.
+                let _ = poll_fn(|cx| Poll::Ready(alarm.poll(cx, now + first))).await;
+                poll_fn(|cx| alarm.poll(cx, now + then)).await;
+                assert!(Instant::now() >= now + then);
+            }
+        });
+    }
+}
