@@ -9,6 +9,7 @@ mod command_line;
 mod commands;
 mod complaints;
 mod concurrency;
+mod conformance;
 mod cpython;
 mod crowd;
 mod datagrams;

@@ -178,6 +178,11 @@ pub fn rust(name: &str) -> Guest {
     built("fixtures", name)
 }
 
+/// The probe in Rust, `tests/guests/probes/rust/`.
+pub fn rust_probe() -> Guest {
+    built("examples/probes", "rust")
+}
+
 /// An example, `examples/socketserver/NAME/`.
 pub fn example(name: &str) -> Guest {
     built("examples", name)

@@ -27,7 +27,8 @@ Commands:
   test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
-  examples [LANG…]  build the same plugin from each language, into target/examples/languages
+  examples [LANG…]  build the same plugin from each language, into target/examples/languages, and the tests' probe in
+                  each, into target/examples/probes
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there
