@@ -17,6 +17,7 @@ mod examples;
 mod families;
 mod grants;
 mod languages;
+mod large;
 mod lifecycle;
 mod listening;
 mod loader;
