@@ -66,6 +66,7 @@ pub static LANGUAGES: [Language; 8] = [
         timed_out: "ErrorCode_TimedOut",
         idle: "error: ErrorCode_TimedOut",
         broken_pipe: "error: ErrorCode_BrokenPipe",
+        prints_to: Some("stdout"),
         ..PLAIN
     },
     // By the words of its standard library.

@@ -28,6 +28,9 @@ class StreamHandler(exports.StreamHandler):
             elif command == "shutdown":
                 connection.shutdown(connection.Direction.WRITE)
                 say("too late")
+            elif command == "print":
+                print(rest)
+                say("printed")
             else:
                 say(heard)
 
