@@ -38,11 +38,11 @@ impl Lane {
     }
 
     /// How far its threads stand behind those that serve, in steps of nice(2). Not as far as the scheduler goes: where others
-    /// take every core, work at 15 still gets a thirtieth of what each of them does, and ends.
+    /// take every core, work at 10 still gets a tenth of what each of them does, and ends in its time.
     fn niceness(self) -> i32 {
         match self {
             Self::Quick => 5,
-            Self::Long => 15,
+            Self::Long => 10,
         }
     }
 }
