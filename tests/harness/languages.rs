@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::guests::{Guest, root, rust_probe};
-use super::{Folder, Launch, Wharf};
+use super::{DEADLINE, Folder, Launch, Wharf};
 
 /// A language, and what its probe, `tests/guests/probes/NAME`, shows.
 pub struct Language {
@@ -140,7 +140,7 @@ fn built(what: &str, guest: impl Fn(&'static Language) -> Option<Guest>) -> Vec<
         folder.plugin(language.name, guest);
         let file = folder.path().join(format!("{}.{}", language.name, guest.extension));
         let mut check = Launch::new(["check".as_ref(), file.as_os_str()]).start();
-        assert_eq!(check.ended(), 0, "{}: {:?}", language.name, check.events());
+        assert_eq!(check.ended_within(4 * DEADLINE), 0, "{}: {:?}", language.name, check.events());
     }
     built
 }
