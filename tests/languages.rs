@@ -5,70 +5,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::thread;
 
-use crate::harness::guests::{Guest, root};
-use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
+use crate::harness::guests::root;
+use crate::harness::languages::{LANGUAGES, Language, examples};
+use crate::harness::{Client, Folder, Wharf, answer, answers, ask};
 
-const LANGUAGES: [&str; 8] = ["assemblyscript", "c", "go", "javascript", "python", "rust", "wat", "zig"];
-
-#[derive(Clone, Copy)]
-struct Language {
-    name: &'static str,
-    extension: &'static str,
-}
-
-impl Language {
-    fn plugin(self) -> String {
-        format!("upper-{}", self.name)
-    }
-
-    fn built(self) -> PathBuf {
-        if self.extension == "wat" {
-            // Its source is the plugin, so that there is always one language to test.
-            return root().join("examples/wat/upper-wat.wat");
-        }
-        root().join("target/examples/languages").join(format!("{}.{}", self.plugin(), self.extension))
-    }
-
-    fn guest(self) -> Guest {
-        let path = self.built();
-        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Guest { bytes, extension: self.extension }
-    }
-}
-
-fn all() -> [Language; LANGUAGES.len()] {
-    LANGUAGES.map(|name| Language { name, extension: if name == "wat" { "wat" } else { "wasm" } })
-}
-
-/// The languages that were built, all compiled: large ones take seconds, which no test's deadline has to count.
-fn languages() -> &'static [Language] {
-    static BUILT: OnceLock<Vec<Language>> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let (built, missing): (Vec<_>, Vec<_>) = all().into_iter().partition(|language| language.built().is_file());
-        if !missing.is_empty() {
-            let names: Vec<_> = missing.iter().map(|language| language.name).collect();
-            // Past the test runner, which would keep it to itself.
-            let _ = writeln!(
-                std::io::stderr(),
-                "languages left out, not built by `cargo xtask examples`: {}",
-                names.join(", ")
-            );
-        }
-        for language in &built {
-            let mut check = Launch::new(["check".as_ref(), language.built().as_os_str()]).start();
-            assert_eq!(check.ended(), 0, "{}: {:?}", language.name, check.events());
-        }
-        built
-    })
+fn plugin(language: &Language) -> String {
+    format!("upper-{}", language.name)
 }
 
 /// The manifest that lies beside the example, and the address in it.
-fn manifest(language: Language) -> (String, String) {
-    let plugin = language.plugin();
+fn manifest(language: &Language) -> (String, String) {
+    let plugin = plugin(language);
     let path = root().join("examples").join(language.name).join(format!("{plugin}.toml"));
     let toml = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let listen = toml.lines().find_map(|line| line.strip_prefix("listen = \"")).expect("it has one address");
@@ -77,15 +26,15 @@ fn manifest(language: Language) -> (String, String) {
 }
 
 /// All of them, served from one folder, each with its example's manifest but for the port.
-fn serving() -> (Wharf, Folder, Vec<(Language, SocketAddr)>) {
+fn serving() -> (Wharf, Folder, Vec<(&'static Language, SocketAddr)>) {
     let folder = Folder::new();
-    for language in languages() {
-        let (toml, address) = manifest(*language);
-        let plugin = language.plugin();
-        folder.manifest(&plugin, &toml.replace(&address, "tcp://127.0.0.1:0")).plugin(&plugin, &language.guest());
+    for (language, guest) in examples() {
+        let (toml, address) = manifest(language);
+        let plugin = plugin(language);
+        folder.manifest(&plugin, &toml.replace(&address, "tcp://127.0.0.1:0")).plugin(&plugin, guest);
     }
     let wharf = Wharf::serve(&folder);
-    let addresses = languages().iter().map(|language| (*language, wharf.address(&language.plugin()))).collect();
+    let addresses = examples().iter().map(|(language, _)| (*language, wharf.address(&plugin(language)))).collect();
     (wharf, folder, addresses)
 }
 
@@ -182,13 +131,13 @@ fn a_thousand_connections_are_each_answered_with_their_own() {
 #[test]
 fn a_client_keeps_the_handler_that_it_began_with_through_a_reload() {
     let (wharf, folder, addresses) = serving();
-    for (language, address) in addresses {
-        let plugin = language.plugin();
+    for ((language, address), (_, guest)) in addresses.into_iter().zip(examples()) {
+        let plugin = plugin(language);
         let mut old = Client::connect(address);
         old.send("before\n").hears("BEFORE\n");
-        assert_eq!(wharf.event("loaded", &plugin).generation, language.guest().generation());
+        assert_eq!(wharf.event("loaded", &plugin).generation, guest.generation());
         let new = answers("B");
-        let new = if language.extension == "wat" { new } else { new.assembled() };
+        let new = if language.is_text() { new } else { new.assembled() };
         folder.plugin(&plugin, &new);
         assert_eq!(wharf.event("loaded", &plugin).generation, new.generation());
         assert_eq!(ask(address, "x"), answer("B"), "{plugin}");
@@ -208,9 +157,9 @@ fn a_reset_is_an_error_that_the_handler_tells_and_costs_no_other_client() {
         client.send("reset\n").hears("RESET\n");
         let name = client.name();
         client.resets();
-        let failed = wharf.logs(&["session failed", &format!("plugin={} ", language.plugin()), &name, "phase=handle"]);
+        let failed = wharf.logs(&["session failed", &format!("plugin={} ", plugin(language)), &name, "phase=handle"]);
         // An ordinary program has nothing but its status to tell it by.
-        let cause = if language.name == "go" { "cause=\"exit: status 1" } else { "cause=\"error: " };
+        let cause = if language.has_steps { "cause=\"error: " } else { "cause=\"exit: status 1" };
         assert!(failed.contains(cause), "{failed}");
         other.send("two\n").hears("TWO\n").ends();
         assert_eq!(other.rest(), "");
@@ -226,10 +175,10 @@ fn every_example_is_in_the_table_and_has_a_port_of_its_own() {
         .filter(|name| root().join(format!("examples/{name}/upper-{name}.toml")).is_file())
         .collect();
     names.sort();
-    assert_eq!(names, LANGUAGES);
-    let addresses: BTreeSet<String> = all().into_iter().map(|language| manifest(language).1).collect();
+    assert_eq!(names, LANGUAGES.each_ref().map(|language| language.name));
+    let addresses: BTreeSet<String> = LANGUAGES.iter().map(|language| manifest(language).1).collect();
     assert_eq!(addresses.len(), LANGUAGES.len(), "{addresses:?}");
-    for language in all() {
+    for language in &LANGUAGES {
         let (_, address) = manifest(language);
         let (_, port) = address.rsplit_once(':').expect("a port");
         let readme = fs::read_to_string(root().join("examples").join(language.name).join("README.md"));

@@ -21,7 +21,7 @@ use crate::{log, serve};
 /// A path that can't be read, or a machine that can't make a sandbox.
 pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
     log::to_stderr(command.common.log);
-    let loader = Arc::new(serve::loader(1, command.common.cache())?);
+    let loader = Arc::new(serve::loader(1, command.common.cache(), false)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut out = io::stdout().lock();
     let mut all_good = true;

@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::capacity::Capacity;
 use crate::commons::{Commons, SPARE_INSTANCES};
 use crate::log;
-use crate::plugin::{Cache, Engines, LOADS, Loader, WARM_INSTANCES};
+use crate::plugin::{Cache, Engines, Loader, TRIALS, WARM_INSTANCES};
 use crate::ports::Ports;
 use crate::supervisor::{End, Plan, Supervisor};
 
@@ -32,7 +32,7 @@ pub struct Host {
 pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
     log::to_stderr(host.log);
     let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
-    let loader = loader(capacity.sessions, host.cache)?;
+    let loader = loader(capacity.sessions, host.cache, true)?;
     tracing::info!(
         max_connections = capacity.sessions,
         descriptors = capacity.descriptors,
@@ -61,13 +61,13 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A loader with room for so many sessions.
+/// A loader with room for so many sessions, which gives way to them if it is `behind`.
 ///
 /// # Errors
 /// The machine does not give the address space, or the mappings.
-pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
-    // Every plugin that is being loaded is tried out in an instance.
-    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES + LOADS))
+pub fn loader(sessions: u32, cache: Option<PathBuf>, behind: bool) -> anyhow::Result<Loader> {
+    // Every plugin that is loaded is tried out in an instance.
+    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES + TRIALS))
         .map_err(anyhow::Error::from)
         .with_context(|| format!("no room for {sessions} sandboxes; set max-connections lower in wharf.toml"))?;
     let cache = cache.and_then(|folder| match Cache::open(&folder) {
@@ -77,5 +77,5 @@ pub fn loader(sessions: u32, cache: Option<PathBuf>) -> anyhow::Result<Loader> {
             None
         }
     });
-    Ok(Loader::new(engines, cache))
+    Ok(Loader::new(engines, cache, behind))
 }

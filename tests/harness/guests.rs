@@ -77,6 +77,23 @@ pub fn answers(text: &str) -> Guest {
     Guest::wat(component(&fields("answers").replace("TEXT", text), VERSION))
 }
 
+/// [`answers`] with megabytes of code that nobody calls, and that takes a compiler many times as long as a test of others does.
+pub fn slow_to_compile(text: &str) -> Guest {
+    // One function is worse than many: what lives across all of it has to be fitted into registers.
+    let locals = "i32 ".repeat(64);
+    let step = |n: usize| {
+        let (a, b, c) = (n % 64, n * 7 % 64, n * 31 % 64);
+        format!(
+            "(block (br_if 0 (local.get {a})) \
+             (local.set {b} (i32.add (i32.load (local.get {c})) (i32.mul (local.get {a}) (i32.const {n})))))\n"
+        )
+    };
+    let steps: String = (0..50_000).map(step).collect();
+    let fields = fields("answers").replace("TEXT", text);
+    let code = format!("{fields}(func $slow (local {locals})\n{steps})\n");
+    Guest::wat(component(&code, VERSION)).assembled()
+}
+
 /// What a whole session with [`answers`] hears.
 pub fn answer(text: &str) -> String {
     format!("{text} {text} {text} ")
@@ -176,6 +193,11 @@ pub fn shipped_manifest(name: &str) -> String {
 /// A fixture written in Rust, `tests/guests/NAME/`.
 pub fn rust(name: &str) -> Guest {
     built("fixtures", name)
+}
+
+/// The probe in Rust, `tests/guests/probes/rust/`.
+pub fn rust_probe() -> Guest {
+    built("examples/probes", "rust")
 }
 
 /// An example, `examples/socketserver/NAME/`.

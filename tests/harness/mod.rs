@@ -8,6 +8,7 @@ pub mod family;
 pub mod folder;
 pub mod guests;
 pub mod hostile;
+pub mod languages;
 mod lines;
 pub mod observe;
 pub mod wharf;

@@ -1,7 +1,8 @@
 //! Builds the same plugin from each language's folder in `examples/`, by the commands in its README.
 //!
 //! Section `## Toolchain` says what to install, `## Build` what to run: what users type is what is run here, in a copy of
-//! the folder, so that nothing is written into the checkout.
+//! the folder, so that nothing is written into the checkout. The tests' probes are other sources for the same folders, built by
+//! the same commands.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -20,6 +21,9 @@ use crate::toolchain::Toolchain;
 const LANGUAGES: [&str; 8] = ["wat", "c", "zig", "assemblyscript", "javascript", "go", "python", "rust"];
 /// Where the built plugins go, from the root.
 pub const OUTPUT: &str = "target/examples/languages";
+/// Where the tests' probes are, a folder for each language, and where they go.
+const PROBES: &str = "tests/guests/probes";
+const PROBES_OUTPUT: &str = "target/examples/probes";
 /// Where each language has its toolchain, caches and copy of its folder.
 const TOOLCHAINS: &str = "target/toolchains";
 /// Some 100 MB to fetch.
@@ -38,11 +42,14 @@ enum Miss {
 pub fn build(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
     let languages = chosen(arguments)?;
     let mut folder = Folder::open(checkout.path(OUTPUT))?;
+    let mut probes = Folder::open(checkout.path(PROBES_OUTPUT))?;
     let mut summary = Vec::new();
     let mut failed = Vec::new();
     for language in languages {
         let began = Instant::now();
-        let line = match Example::new(checkout, language).build(checkout, &mut folder) {
+        let example = Example::new(checkout, language);
+        let built = example.build(checkout, &mut folder);
+        let line = match built.and_then(|size| example.build_probe(checkout, &mut probes).map(|()| size)) {
             Ok(size) => format!("built, {size} bytes, in {}", step::seconds(began.elapsed())),
             Err(Miss::LeftOut(reason)) => format!("left out: {}", own(language, &reason)),
             Err(Miss::Failed(reason)) => {
@@ -93,7 +100,8 @@ impl Example {
 
     /// Returns the plugin's size.
     fn build(&self, checkout: &Checkout, folder: &mut Folder) -> Result<u64, Miss> {
-        let plugin = if self.language == "rust" { self.build_rust(checkout)? } else { self.build_by_readme(checkout)? };
+        let plugin =
+            if self.language == "rust" { self.build_rust(checkout)? } else { self.build_by_readme(checkout, None)? };
         let size = fs::metadata(&plugin).map_err(|error| Miss::Failed(format!("{}: {error}", plugin.display())))?.len();
         let extension = plugin.extension().and_then(OsStr::to_str).unwrap_or("wasm");
         let manifest = format!("{}.toml", self.name);
@@ -103,6 +111,17 @@ impl Example {
             .and_then(|()| folder.put(&plugin, &format!("{}.{extension}", self.name)))
             .map_err(Miss::Failed)?;
         Ok(size)
+    }
+
+    /// Builds the tests' probe, if that takes the example's commands: Rust's is built with the other guests, WAT's as little as
+    /// the example.
+    fn build_probe(&self, checkout: &Checkout, folder: &mut Folder) -> Result<(), Miss> {
+        if matches!(self.language, "rust" | "wat") {
+            return Ok(());
+        }
+        let sources = checkout.path(PROBES).join(self.language);
+        let plugin = self.build_by_readme(checkout, Some(&sources))?;
+        folder.put(&plugin, &format!("{}.wasm", self.language)).map_err(Miss::Failed)
     }
 
     /// With whatever toolchain the shipped plugins are built with: the README's command wants rustup's.
@@ -122,7 +141,8 @@ impl Example {
         Ok(target_dir.join(toolchain.target()).join("release").join("upper_rust.wasm"))
     }
 
-    fn build_by_readme(&self, checkout: &Checkout) -> Result<PathBuf, Miss> {
+    /// `instead` has files that take the place of the example's own.
+    fn build_by_readme(&self, checkout: &Checkout, instead: Option<&Path>) -> Result<PathBuf, Miss> {
         let path = self.source.join("README.md");
         let readme = fs::read_to_string(&path).map_err(|error| Miss::Failed(format!("{}: {error}", path.display())))?;
         let build = commands(&readme, "Build");
@@ -131,7 +151,8 @@ impl Example {
             return Ok(self.source.join(format!("{}.wat", self.name)));
         }
         self.install(&commands(&readme, "Toolchain"))?;
-        let folder = self.copy(checkout).map_err(|error| Miss::Failed(format!("copying the example: {error}")))?;
+        let folder =
+            self.copy(checkout, instead).map_err(|error| Miss::Failed(format!("copying the example: {error}")))?;
         for line in &build {
             self.run("building", line, &folder, BUILD_LIMIT).map_err(Miss::Failed)?;
         }
@@ -164,20 +185,18 @@ impl Example {
     }
 
     /// Copies what the build needs to where it may write: this folder and the contract, placed as in the checkout.
-    fn copy(&self, checkout: &Checkout) -> io::Result<PathBuf> {
-        let folder = self.home.join("examples").join(self.language);
-        for (from, to) in [(&self.source, &folder), (&checkout.path("wit"), &self.home.join("wit"))] {
+    fn copy(&self, checkout: &Checkout, instead: Option<&Path>) -> io::Result<PathBuf> {
+        let (folder, wit) = (self.home.join("examples").join(self.language), self.home.join("wit"));
+        for to in [&folder, &wit] {
             match fs::remove_dir_all(to) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => fs::create_dir_all(to)?,
             }
-            for entry in fs::read_dir(from)? {
-                let entry = entry?;
-                // Folders are what a user's own build left there.
-                if entry.file_type()?.is_file() {
-                    fs::copy(entry.path(), to.join(entry.file_name()))?;
-                }
-            }
+        }
+        copy_files(&checkout.path("wit"), &wit)?;
+        copy_files(&self.source, &folder)?;
+        if let Some(instead) = instead {
+            copy_files(instead, &folder)?;
         }
         Ok(folder)
     }
@@ -211,6 +230,17 @@ impl Example {
             .env("GOTOOLCHAIN", "local");
         step::run_within(&format!("{}: {what}", self.language), limit, &mut command)
     }
+}
+
+/// Copies the files of a folder. Folders in it are what a user's own build left there.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The commands in the `sh` blocks below `## HEADING`, lines that a backslash continues put together.
@@ -262,6 +292,23 @@ mod tests {
             let example = Example::new(&checkout, language);
             for file in ["README.md".to_owned(), format!("{}.toml", example.name)] {
                 assert!(example.source.join(&file).is_file(), "examples/{language}/{file}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_is_other_text_for_files_that_the_example_has() {
+        let checkout = Checkout::find();
+        for language in LANGUAGES.into_iter().filter(|language| !matches!(*language, "rust" | "wat")) {
+            let probe = fs::read_dir(checkout.path(PROBES).join(language)).unwrap();
+            let names: Vec<_> = probe.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(!names.is_empty());
+            for name in names {
+                assert!(
+                    Example::new(&checkout, language).source.join(&name).is_file(),
+                    "{language}/{}",
+                    name.display()
+                );
             }
         }
     }

@@ -28,7 +28,8 @@ Commands:
   test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
-  examples [LANG…]  build the same plugin from each language, into target/examples/languages
+  examples [LANG…]  build the same plugin from each language, into target/examples/languages, and the tests' probe in
+                  each, into target/examples/probes
   bench [SCENARIO…]  measure wharf beside native tokio and what people run instead, into target/bench; `list` names the
                   scenarios, `--help` the options
 

@@ -25,9 +25,10 @@ struct Shelf {
     prefix: &'static str,
 }
 
-const SHELVES: [Shelf; 3] = [
+const SHELVES: [Shelf; 4] = [
     Shelf { sources: "plugins", output: SHIPPED, prefix: "" },
     Shelf { sources: "tests/guests", output: "target/fixtures", prefix: "fixture-" },
+    Shelf { sources: "tests/guests/probes", output: "target/examples/probes", prefix: "probe-" },
     Shelf { sources: "examples/socketserver", output: "target/examples", prefix: "example-" },
 ];
 

@@ -12,8 +12,9 @@ use super::engine::Profile;
 use super::guest::{Guest, Origin};
 use super::handler::Handler;
 use super::instance::State;
+use super::lanes::{Lane, Lanes};
 use super::native::Native;
-use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
+use super::recognise::{Demand, Form, Interface, Kind, recognise};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
@@ -21,9 +22,8 @@ use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
 
-/// How many plugins are loaded at once. More than there are cores, so that a small one does not wait for large ones; not
-/// without end, as a compiler takes memory.
-pub const LOADS: u32 = 8;
+/// How many plugins are tried out at once, each in an instance.
+pub const TRIALS: u32 = 8;
 
 /// Loads plugins. One a host; any number of loads may be asked for at once.
 pub struct Loader {
@@ -32,7 +32,8 @@ pub struct Loader {
     /// What components are linked with, for each profile that was needed.
     small: OnceLock<Linker<State>>,
     large: OnceLock<Linker<State>>,
-    compiling: Semaphore,
+    lanes: Lanes,
+    trials: Semaphore,
     warm: Arc<Semaphore>,
 }
 
@@ -92,10 +93,17 @@ impl Refusal {
 }
 
 impl Loader {
-    pub fn new(engines: Engines, cache: Option<Cache>) -> Self {
-        let warm = Arc::new(Semaphore::new(WARM_INSTANCES as usize));
-        let (small, large) = (OnceLock::new(), OnceLock::new());
-        Self { engines, cache, small, large, compiling: Semaphore::new(LOADS as usize), warm }
+    /// With `behind`, loading gives way to all else that this process does.
+    pub fn new(engines: Engines, cache: Option<Cache>, behind: bool) -> Self {
+        Self {
+            engines,
+            cache,
+            small: OnceLock::new(),
+            large: OnceLock::new(),
+            lanes: Lanes::new(behind),
+            trials: Semaphore::new(TRIALS as usize),
+            warm: Arc::new(Semaphore::new(WARM_INSTANCES as usize)),
+        }
     }
 
     fn linker(&self, profile: Profile) -> &Linker<State> {
@@ -117,16 +125,19 @@ impl Loader {
         beside: ManifestFile,
         defaults: ManifestFile,
     ) -> Result<Loaded, Refusal> {
-        let _turn = self.compiling.acquire().await.expect("the semaphore is never closed");
-        let loader = self.clone();
         let plugin = name.to_owned();
-        // Compiling takes from milliseconds to seconds, and belongs to no thread that serves.
-        let compiled = tokio::task::spawn_blocking(move || loader.compile(&plugin, &bytes, beside, defaults));
-        let Compiled { guest, settings, facts, id, inside, demand, kind } =
-            compiled.await.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))??;
+        let draft = self.run(Lane::Quick, move |loader| loader.draft(&plugin, &bytes, beside, defaults)).await?;
+        let Compiled { guest, settings, facts, id, inside, demand, kind } = match draft {
+            Draft::Compiled(compiled) => compiled,
+            Draft::Uncompiled(uncompiled) => {
+                let lane = Lane::of(uncompiled.wasm.len());
+                self.run(lane, move |loader| loader.compile(uncompiled)).await?
+            }
+        };
 
         let origin = Origin::without_client(name.into(), id.clone());
         let limit = settings.timeouts.setup;
+        let _trial = self.trials.acquire().await.expect("the semaphore is never closed");
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
             .await
             .map_err(|_| Refusal::plugin(format!("no instance after {}", humantime::format_duration(limit))))?
@@ -136,13 +147,18 @@ impl Loader {
         Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, kind })
     }
 
-    fn compile(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        beside: ManifestFile,
-        defaults: ManifestFile,
-    ) -> Result<Compiled, Refusal> {
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        lane: Lane,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let loader = self.clone();
+        let outcome = self.lanes.run(lane, move || work(&loader)).await;
+        outcome.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))?
+    }
+
+    /// All that there is to know of a plugin without compiling it, with its code if that is in the cache.
+    fn draft(&self, name: &str, bytes: &[u8], beside: ManifestFile, defaults: ManifestFile) -> Result<Draft, Refusal> {
         let found = recognise(bytes).map_err(Refusal::plugin)?;
         let inside = match &found.manifest {
             Some(text) => ManifestFile::parse(text, config::Origin::Plugin(name))?,
@@ -150,18 +166,10 @@ impl Loader {
         };
         let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
         fits(found.demand, &found.kind, &settings, name)?;
-
-        let profile = Engines::profile_for(&found.demand);
-        let (native, compiled) = self.code(profile, &found)?;
-        let blueprint = Blueprint { profile, kind: found.kind.clone() };
-        let linker = || self.linker(profile);
-        let guest = guest(linker, &native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
-        Ok(Compiled {
-            guest,
+        let uncompiled = Uncompiled {
+            wasm: found.wasm,
+            profile: Engines::profile_for(&found.demand),
             settings: Arc::new(settings),
-            inside,
-            demand: found.demand,
-            kind: found.kind.clone(),
             id: Generation::id_of(bytes),
             facts: Facts {
                 kind: found.kind.name(),
@@ -170,34 +178,70 @@ impl Loader {
                 imports: found.imports,
                 size: bytes.len(),
                 memory: found.demand.memory,
-                compiled,
+                compiled: None,
             },
+            inside,
+            demand: found.demand,
+            kind: found.kind,
+        };
+        Ok(match self.cached(&uncompiled) {
+            Some(native) => Draft::Compiled(self.compiled(uncompiled, &native)?),
+            None => Draft::Uncompiled(uncompiled),
         })
     }
 
-    /// Its native code, from the cache or from the compiler.
-    fn code(&self, profile: Profile, found: &Recognised) -> Result<(Native, Option<Duration>), Refusal> {
-        let engine = self.engines.engine(profile);
-        let cached = self.cache.as_ref().and_then(|cache| cache.read(engine, &found.wasm));
-        if let Some(code) = cached {
-            // The cache gives back only entries that this user alone could have written, and whose content is whole.
-            match Native::deserialize(engine, &code) {
-                Ok(native) => return Ok((native, None)),
-                Err(error) => tracing::warn!(%error, "cached code is not used, but compiled again"),
-            }
-        }
+    /// Its native code, if the cache has it.
+    fn cached(&self, uncompiled: &Uncompiled) -> Option<Native> {
+        let engine = self.engines.engine(uncompiled.profile);
+        let code = self.cache.as_ref()?.read(engine, &uncompiled.wasm)?;
+        // The cache gives back only entries that this user alone could have written, and whose content is whole.
+        Native::deserialize(engine, &code)
+            .inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again"))
+            .ok()
+    }
+
+    /// Compiles it, and keeps the code for the next run.
+    fn compile(&self, mut uncompiled: Uncompiled) -> Result<Compiled, Refusal> {
+        let engine = self.engines.engine(uncompiled.profile);
         let begun = Instant::now();
-        let native = Native::compile(engine, &found.wasm)
+        let native = Native::compile(engine, &uncompiled.wasm)
             .map_err(|error| Refusal::plugin(format!("it does not compile: {error:#}")))?;
-        let took = begun.elapsed();
+        uncompiled.facts.compiled = Some(begun.elapsed());
         if let Some(cache) = &self.cache {
             match native.serialize() {
-                Ok(code) => cache.write(engine, &found.wasm, &code),
+                Ok(code) => cache.write(engine, &uncompiled.wasm, &code),
                 Err(error) => tracing::warn!(%error, "compiled code can't be kept for the next run"),
             }
         }
-        Ok((native, Some(took)))
+        self.compiled(uncompiled, &native)
     }
+
+    fn compiled(&self, uncompiled: Uncompiled, native: &Native) -> Result<Compiled, Refusal> {
+        let Uncompiled { profile, settings, facts, id, inside, demand, kind, wasm: _ } = uncompiled;
+        native.prepare().map_err(|error| Refusal::plugin(format!("its memory can't be prepared: {error:#}")))?;
+        let blueprint = Blueprint { profile, kind: kind.clone() };
+        let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
+        Ok(Compiled { guest, settings, facts, id, inside, demand, kind })
+    }
+}
+
+/// A plugin on its way to being compiled.
+enum Draft {
+    Compiled(Compiled),
+    Uncompiled(Uncompiled),
+}
+
+/// What [`Compiled`] has, without native code.
+struct Uncompiled {
+    /// The component, or the core module of a WASI 0.1 command.
+    wasm: Vec<u8>,
+    profile: Profile,
+    settings: Arc<Settings>,
+    facts: Facts,
+    id: Arc<str>,
+    inside: ManifestFile,
+    demand: Demand,
+    kind: Kind,
 }
 
 /// Makes a generation of the code that another process of this same program gave it.

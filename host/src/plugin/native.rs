@@ -39,6 +39,18 @@ impl Native {
         }
     }
 
+    /// Does now what else the first instance would: where memory is copied on write, what it begins with is put where it is
+    /// mapped from. For a large plugin that is work for milliseconds, and the first instance is made on a thread that serves.
+    ///
+    /// # Errors
+    /// The machine does not give the memory.
+    pub(super) fn prepare(&self) -> wasmtime::Result<()> {
+        match self {
+            Self::Component(component) => component.initialize_copy_on_write_image(),
+            Self::Module(module) => module.initialize_copy_on_write_image(),
+        }
+    }
+
     pub(super) fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
         match self {
             Self::Component(component) => component.serialize(),
