@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+mod chart;
 mod load;
 mod machine;
 mod meter;
@@ -153,7 +154,10 @@ fn run(arguments: Arguments) -> Result<()> {
         scenarios: outcomes,
         missing,
     };
-    std::fs::write(arguments.output.join("results.json"), serde_json::to_string_pretty(&report)?)?;
+    let (results, picture) = (arguments.output.join("results.json"), arguments.output.join("chart.svg"));
+    std::fs::write(&results, serde_json::to_string_pretty(&report)?)?;
+    svg::save(&picture, &chart::draw(&report))?;
+    println!("{}, {}", results.display(), picture.display());
     Ok(())
 }
 
