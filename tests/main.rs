@@ -19,6 +19,7 @@ mod languages;
 mod lifecycle;
 mod listening;
 mod loader;
+mod new;
 mod odd_clients;
 mod plugins;
 mod reload;
