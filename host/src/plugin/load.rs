@@ -12,6 +12,7 @@ use super::engine::Profile;
 use super::guest::{Guest, Origin};
 use super::handler::Handler;
 use super::instance::State;
+use super::limits::TABLE_ELEMENTS;
 use super::native::Native;
 use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
 use super::warm::Warm;
@@ -155,7 +156,8 @@ impl Loader {
         let (native, compiled) = self.code(profile, &found)?;
         let blueprint = Blueprint { profile, kind: found.kind.clone() };
         let linker = || self.linker(profile);
-        let guest = guest(linker, &native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
+        let guest = guest(linker, &native, blueprint, self.warm.clone())
+            .map_err(|error| Refusal::plugin(found.unmet().unwrap_or(error)))?;
         Ok(Compiled {
             guest,
             settings: Arc::new(settings),
@@ -187,8 +189,10 @@ impl Loader {
             }
         }
         let begun = Instant::now();
-        let native = Native::compile(engine, &found.wasm)
-            .map_err(|error| Refusal::plugin(format!("it does not compile: {error:#}")))?;
+        let native = Native::compile(engine, &found.wasm).map_err(|error| {
+            let needs = found.needs();
+            Refusal::plugin(needs.unwrap_or_else(|| format!("it does not compile: {error:#}")))
+        })?;
         let took = begun.elapsed();
         if let Some(cache) = &self.cache {
             match native.serialize() {
@@ -250,6 +254,12 @@ fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<
             "it begins with {} of memory, more than its limit of {}; raise limits.memory in {name}.toml",
             Size(demand.memory),
             Size(limit)
+        )));
+    }
+    if demand.table_elements > TABLE_ELEMENTS as u64 {
+        return Err(Refusal::plugin(format!(
+            "it begins with a table of {} elements, and {TABLE_ELEMENTS} is the most that there may be",
+            demand.table_elements
         )));
     }
     let Kind::Handler(interface, _) = kind else {
