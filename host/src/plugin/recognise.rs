@@ -258,44 +258,6 @@ fn shortened(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn refusal(bytes: &[u8]) -> String {
-        match recognise(bytes) {
-            Ok(_) => panic!("taken for a plugin: {bytes:?}"),
-            Err(reason) => reason,
-        }
-    }
-
-    #[test]
-    fn whatever_is_no_plugin_is_called_by_its_name() {
-        for (bytes, name) in [
-            (&b""[..], "an empty file"),
-            (b"hello", "a text file"),
-            (b"#!/bin/sh", "a script"),
-            (b"\x7fELF\x02", "an ELF program"),
-            (b"\xff\xfe\xfd", "no wasm"),
-            (b"\0asm\x01", "truncated wasm"),
-            (b"\0asm\x07\0\0\0", "wasm of an unknown version"),
-            (b"(module", "wrong .wat text"),
-            (b"(module)", "a core module without a component type"),
-            (b"(component)", "a component that exports nothing"),
-            (b"(component (instance $i) (export \"wasi:cli/run@0.3.0\" (instance $i)))", "of another world"),
-            (
-                b"(component (instance $i) (export \"a:b/c@1.0.0\" (instance $i)))",
-                "of another world (it exports a:b/c@1.0.0)",
-            ),
-            (b"(component (instance $i) (export \"wharf:handler/stream-handler@9.9.9\" (instance $i)))", "@9.9.9"),
-            (
-                b"(component (instance $i) (instance $j) (export \"wharf:handler/datagram-handler@0.1.0\" (instance $i)) \
-                  (export \"wharf:handler/stream-handler@0.1.0\" (instance $j)))",
-                "both a stream handler and a datagram handler",
-            ),
-        ] {
-            let reason = refusal(bytes);
-            assert!(reason.contains(name), "{name}: {reason}");
-            assert!(!reason.contains('\n'), "{reason}");
-        }
-    }
-
     #[test]
     fn patch_versions_of_the_contract_are_compatible() {
         let exporting = |version: &str| [format!("wharf:handler/stream-handler@{version}")];

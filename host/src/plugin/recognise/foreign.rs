@@ -29,13 +29,14 @@ const SIGNS: [Sign; 6] = [
         remedy: "build it with GOOS=wasip1 GOARCH=wasm: `wharf new NAME --lang go`",
     },
     Sign {
-        import: |module, name| module == "env" && matches!(name, "abort" | "seed" | "trace"),
-        made: "built for JavaScript by AssemblyScript",
+        import: |module, name| module == "env" && name == "abort",
+        // A C program can want a function of this name, too.
+        made: "built for JavaScript, as AssemblyScript does",
         remedy: "build it with `--use abort=` and the contract's exports: `wharf new NAME --lang assemblyscript`",
     },
     Sign {
         import: |module, name| {
-            let system = ["emscripten_", "_emscripten_", "__syscall_", "invoke_", "__cxa_", "_embind_"];
+            let system = ["emscripten_", "_emscripten_", "__syscall_", "invoke_", "_embind_"];
             let minified = module == "a" && name.len() <= 3;
             minified || module == "env" && system.iter().any(|prefix| name.starts_with(prefix))
         },
