@@ -14,7 +14,7 @@ use super::handler::Handler;
 use super::instance::State;
 use super::limits::TABLE_ELEMENTS;
 use super::native::Native;
-use super::recognise::{Demand, Form, Interface, Kind, Recognised, recognise};
+use super::recognise::{Demand, Form, Interface, Kind, Recognised, needs, recognise, unmet};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
@@ -157,7 +157,7 @@ impl Loader {
         let blueprint = Blueprint { profile, kind: found.kind.clone() };
         let linker = || self.linker(profile);
         let guest = guest(linker, &native, blueprint, self.warm.clone())
-            .map_err(|error| Refusal::plugin(found.unmet().unwrap_or(error)))?;
+            .map_err(|error| Refusal::plugin(unmet(&found.imports).unwrap_or(error)))?;
         Ok(Compiled {
             guest,
             settings: Arc::new(settings),
@@ -190,8 +190,7 @@ impl Loader {
         }
         let begun = Instant::now();
         let native = Native::compile(engine, &found.wasm).map_err(|error| {
-            let needs = found.needs();
-            Refusal::plugin(needs.unwrap_or_else(|| format!("it does not compile: {error:#}")))
+            Refusal::plugin(needs(&found.wasm).unwrap_or_else(|| format!("it does not compile: {error:#}")))
         })?;
         let took = begun.elapsed();
         if let Some(cache) = &self.cache {

@@ -12,6 +12,7 @@ use wasmparser::Parser;
 use wit_component::ComponentEncoder;
 
 use self::binary::binary;
+pub(super) use self::foreign::{needs, unmet};
 use self::survey::Survey;
 use super::contract::{PACKAGE, VERSION};
 
@@ -30,19 +31,6 @@ pub(super) struct Recognised {
     /// The text of its own manifest.
     pub(super) manifest: Option<String>,
     pub(super) demand: Demand,
-}
-
-impl Recognised {
-    /// What of wasm it needs that the host leaves out. None where that is not why it does not compile.
-    pub(super) fn needs(&self) -> Option<String> {
-        foreign::needs(&self.wasm)
-    }
-
-    /// What it imports that this host does not have. None where that is not why it can't be linked.
-    pub(super) fn unmet(&self) -> Option<String> {
-        // A core module's have been looked at already.
-        if self.form == Form::Module { None } else { foreign::unmet(&self.imports) }
-    }
 }
 
 /// The kinds of guest.

@@ -82,10 +82,11 @@ pub(super) fn strays(survey: &Survey, wasm: &[u8]) -> Option<String> {
 
 /// What a component imports that this host does not have, told by the names. None where it is not for the names that it
 /// can't be linked.
-pub(super) fn unmet(imports: &[String]) -> Option<String> {
+pub(in super::super) fn unmet(imports: &[String]) -> Option<String> {
     let minor = |version: &str| version.rsplit_once('.').map_or(version.to_owned(), |(minor, _)| format!("{minor}."));
     let here = |import: &String| {
-        let Some((interface, version)) = import.split_once('@') else { return false };
+        // What a core module imports beside it has been seen before it was compiled.
+        let Some((interface, version)) = import.split_once('@') else { return import == WASI_0_1 };
         let package = interface.split('/').next().unwrap_or(interface);
         match package.strip_prefix("wasi:") {
             Some(package) => {
@@ -119,7 +120,7 @@ fn left_out() -> [(WasmFeatures, &'static str); 7] {
 }
 
 /// What of wasm it needs that the host leaves out. None where that is not why it does not compile.
-pub(super) fn needs(wasm: &[u8]) -> Option<String> {
+pub(in super::super) fn needs(wasm: &[u8]) -> Option<String> {
     // What is invalid otherwise, too, may need something before that.
     let valid_until = |features| match Validator::new_with_features(features).validate_all(wasm) {
         Ok(_) => usize::MAX,
