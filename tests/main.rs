@@ -21,6 +21,7 @@ mod large;
 mod lifecycle;
 mod listening;
 mod loader;
+mod new;
 mod odd_clients;
 mod plugins;
 mod reload;

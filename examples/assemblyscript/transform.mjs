@@ -10,7 +10,7 @@ export default class extends Transform {
   afterCompile(module) {
     for (const step of STEPS) {
       module.removeExport(step);
-      module.addFunctionExport(`upper/${step}`, `wharf:handler/stream-handler@0.1.0#${step}`);
+      module.addFunctionExport(`handler/${step}`, `wharf:handler/stream-handler@0.1.0#${step}`);
     }
     const object = readFileSync(new URL('stream_plugin_component_type.o', import.meta.url));
     const [type] = WebAssembly.Module.customSections(new WebAssembly.Module(object), TYPE);

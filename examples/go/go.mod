@@ -1,3 +1,3 @@
-module upper
+module handler
 
 go 1.24

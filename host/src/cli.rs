@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use crate::child;
 use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin, Span};
 use crate::plugin::{Folder, Source};
+use crate::scaffold::{Language, Project};
 use crate::serve::Host;
 use crate::supervisor::Plan;
 
@@ -74,6 +75,8 @@ pub enum Command {
     Run(Run),
     /// Tell what plugins are, ask for and would be given; exit 1 if one would be refused
     Check(Check),
+    /// Begin a plugin: a folder with a handler, its manifest, and how to build and serve it
+    New(New),
     /// What a host starts for a request that is to have a process of its own
     #[command(name = child::COMMAND, hide = true)]
     Child,
@@ -118,6 +121,16 @@ pub struct Check {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// Folder to make; its last part is the plugin's name
+    #[arg(value_name = "NAME")]
+    folder: PathBuf,
+    /// What to write it in
+    #[arg(long, value_name = "LANG")]
+    lang: Option<Language>,
 }
 
 #[derive(Debug, Args)]
@@ -213,6 +226,21 @@ impl Run {
             strict: true,
         };
         Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
+    }
+}
+
+impl New {
+    /// # Errors
+    /// No language, or a name or folder that can't be had.
+    pub fn resolve(self) -> Result<Project, ConfigError> {
+        let names = || {
+            let values = Language::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        let language = self
+            .lang
+            .ok_or_else(|| ConfigError::new("new", format!("in which language? `--lang` takes {}", names())))?;
+        Project::new(self.folder, language)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod listen;
 pub mod log;
 pub mod plugin;
 pub mod ports;
+pub mod scaffold;
 pub mod serve;
 pub mod server;
 pub mod session;

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Serve(command) => command.resolve().map(serve::serve),
         Command::Run(command) => command.resolve().map(serve::serve),
         Command::Check(command) => Ok(check::check(&command)),
+        Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
     };
     match outcome {

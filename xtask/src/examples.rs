@@ -4,16 +4,15 @@
 //! the folder, so that nothing is written into the checkout. The tests' probes are other sources for the same folders, built by
 //! the same commands.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::checkout::Checkout;
 use crate::folder::Folder;
+use crate::readme::{self, commands};
 use crate::step;
 use crate::toolchain::Toolchain;
 
@@ -201,34 +200,10 @@ impl Example {
         Ok(folder)
     }
 
-    /// Runs one line of a README, with this language's toolchain before everything else on the path.
+    /// Runs one line of a README.
     fn run(&self, what: &str, line: &str, folder: &Path, limit: Duration) -> Result<(), String> {
-        let mut words = line.split_whitespace().peekable();
-        let mut variables = Vec::new();
-        while let Some(variable) = words.next_if(|word| word.contains('=')) {
-            variables.extend(variable.split_once('='));
-        }
-        let program = words.next().ok_or_else(|| format!("`{line}` names no program"))?;
-        let mut command = Command::new(program);
-        command.args(words).envs(variables).current_dir(folder);
-
-        let mut path: OsString = env::join_paths([self.home.join("venv/bin"), self.home.join("node_modules/.bin")])
-            .map_err(|error| error.to_string())?;
-        if let Some(rest) = env::var_os("PATH") {
-            path.push(":");
-            path.push(rest);
-        }
-        let cache = self.home.join("cache");
-        command
-            .env("PATH", path)
-            .env("VIRTUAL_ENV", self.home.join("venv"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("ZIG_GLOBAL_CACHE_DIR", &cache)
-            .env("GOCACHE", &cache)
-            .env("GOPATH", self.home.join("go"))
-            // The Go that was installed, and none that it might fetch.
-            .env("GOTOOLCHAIN", "local");
-        step::run_within(&format!("{}: {what}", self.language), limit, &mut command)
+        let mut command = readme::command(line, &self.home)?;
+        step::run_within(&format!("{}: {what}", self.language), limit, command.current_dir(folder))
     }
 }
 
@@ -243,40 +218,9 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The commands in the `sh` blocks below `## HEADING`, lines that a backslash continues put together.
-fn commands(readme: &str, heading: &str) -> Vec<String> {
-    let heading = format!("## {heading}");
-    let mut commands: Vec<String> = Vec::new();
-    let (mut wanted, mut inside, mut continued) = (false, false, false);
-    for line in readme.lines().map(str::trim_end) {
-        if line.starts_with("## ") {
-            wanted = line == heading;
-        } else if line.starts_with("```") {
-            inside = line == "```sh" && wanted;
-        } else if inside {
-            let text = line.strip_suffix('\\').unwrap_or(line).trim();
-            match commands.last_mut().filter(|_| continued) {
-                Some(command) => *command += &format!(" {text}"),
-                None => commands.push(text.to_owned()),
-            }
-            continued = line.ends_with('\\');
-        }
-    }
-    commands
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_are_those_of_their_section() {
-        let readme = "# X\n```sh\nno\n```\n## Toolchain\nText\n```sh\npip install x\n```\n## Build\n```sh\na -b \\\n   -c\nd\n```\n\
-                      ```console\nno\n```\n## Serve\n```sh\nno\n```\n";
-        assert_eq!(commands(readme, "Toolchain"), ["pip install x"]);
-        assert_eq!(commands(readme, "Build"), ["a -b -c", "d"]);
-        assert_eq!(commands(readme, "Test"), [""; 0]);
-    }
 
     #[test]
     fn only_languages_with_an_example_can_be_chosen() {

@@ -3,20 +3,17 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod checkout;
 mod checks;
-mod debian;
 mod examples;
 mod folder;
 mod plugins;
 mod serve;
-mod step;
-mod toolchain;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use checkout::Checkout;
+use xtask::checkout::Checkout;
+use xtask::{checkout, debian, readme, step, toolchain};
 
 const USAGE: &str = "\
 The commands of this project.

@@ -15,7 +15,7 @@ const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 const FORCE: &str = "WHARF_WASM_TOOLCHAIN";
 
 pub enum Toolchain {
-    /// The active toolchain, with its std for [`RUSTUP_TARGET`].
+    /// The active toolchain, with its std for wasm32-wasip2.
     Rustup,
     Debian(Debian),
 }
@@ -42,6 +42,15 @@ impl Toolchain {
             Self::Rustup => &[],
             Self::Debian(_) => debian::BUILD_FLAGS,
         }
+    }
+
+    /// The one that is installed, if there is one: nothing is fetched.
+    pub fn installed(checkout: &Checkout) -> Option<Self> {
+        let family = forced(env::var(FORCE).ok().as_deref()).ok()?;
+        if family != Some(Family::Debian) && std_installed(checkout) {
+            return Some(Self::Rustup);
+        }
+        Debian::installed(checkout).ok().filter(|_| family != Some(Family::Rustup)).map(Self::Debian)
     }
 
     /// Takes the first way that leads to a toolchain, and says which and why.

@@ -4,10 +4,17 @@
 
 use wharf_guest::{Connection, Result, StreamHandler};
 
+/// What a connection needs to keep between its steps; each has one of its own.
 #[derive(Default)]
-struct Upper;
+struct Handler;
 
-impl StreamHandler for Upper {
+impl StreamHandler for Handler {
+    /// Runs first. An error here ends the session.
+    fn setup(&mut self, _: &mut Connection) -> Result {
+        Ok(())
+    }
+
+    /// The conversation.
     fn handle(&mut self, connection: &mut Connection) -> Result {
         loop {
             let mut heard = connection.recv(65536)?;
@@ -19,6 +26,11 @@ impl StreamHandler for Upper {
             connection.send(&heard)?;
         }
     }
+
+    /// Runs last, after an error of `handle` too.
+    fn finish(&mut self, _: &mut Connection) -> Result {
+        Ok(())
+    }
 }
 
-wharf_guest::export!(Upper);
+wharf_guest::export!(Handler);

@@ -34,8 +34,8 @@ enum Program {
 
 /// An instance of a program, ready to run.
 enum Start {
-    Component(component::Instance, ComponentExportIndex),
-    Module(wasmtime::Instance),
+    Component(component::TypedFunc<(), (Result<(), ()>,)>),
+    Module(wasmtime::TypedFunc<(), ()>),
 }
 
 impl Command {
@@ -53,7 +53,7 @@ impl Command {
             .get_export_index(None, export)
             .and_then(|interface| component.get_export_index(Some(&interface), "run"))
             .ok_or_else(|| format!("{export} lacks `run`"))?;
-        let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
+        let pre = linker.instantiate_pre(component).map_err(|error| format!("it can't be linked: {error:#}"))?;
         Ok(Self { program: Program::Component(pre, run), blueprint })
     }
 
@@ -64,7 +64,7 @@ impl Command {
     pub(super) fn of_module(module: &Module, blueprint: Blueprint) -> Result<Self, String> {
         let mut linker = wasmtime::Linker::new(module.engine());
         wasmtime_wasi::p1::add_to_linker_async(&mut linker, State::wasi_0_1).map_err(|error| format!("{error:#}"))?;
-        let pre = linker.instantiate_pre(module).map_err(|error| format!("{error:#}"))?;
+        let pre = linker.instantiate_pre(module).map_err(|error| format!("it can't be linked: {error:#}"))?;
         Ok(Self { program: Program::Module(pre), blueprint })
     }
 
@@ -80,13 +80,22 @@ impl Command {
     }
 
     async fn start(&self, store: &mut Store<State>) -> Result<Start, Fault> {
+        let of_another_type = |export: &str, error: &wasmtime::Error| {
+            Fault::Handler(format!("its export `{export}` is of another type: {error:#}"))
+        };
         match &self.program {
             Program::Component(pre, run) => {
-                pre.instantiate_async(store).await.map(|instance| Start::Component(instance, *run))
+                let instance = pre.instantiate_async(&mut *store).await.map_err(Fault::from_call)?;
+                let run = instance.get_typed_func(store, run).map_err(|error| of_another_type("run", &error))?;
+                Ok(Start::Component(run))
             }
-            Program::Module(pre) => pre.instantiate_async(store).await.map(Start::Module),
+            Program::Module(pre) => {
+                let instance = pre.instantiate_async(&mut *store).await.map_err(Fault::from_call)?;
+                let start =
+                    instance.get_typed_func(store, "_start").map_err(|error| of_another_type("_start", &error))?;
+                Ok(Start::Module(start))
+            }
         }
-        .map_err(Fault::from_call)
     }
 }
 
@@ -207,18 +216,10 @@ impl Session {
     async fn run(&mut self) -> Result<(), Fault> {
         self.store.set_epoch_deadline(1);
         let ended = match &self.start {
-            Start::Component(instance, run) => {
-                let run = instance
-                    .get_typed_func::<(), (Result<(), ()>,)>(&mut self.store, run)
-                    .map_err(|error| Fault::Handler(format!("its export `run` is of another type: {error:#}")))?;
+            Start::Component(run) => {
                 run.call_async(&mut self.store, ()).await.map(|(status,)| status.map_or(1, |()| 0))
             }
-            Start::Module(instance) => {
-                let start = instance
-                    .get_typed_func::<(), ()>(&mut self.store, "_start")
-                    .map_err(|error| Fault::Handler(format!("its export `_start` is of another type: {error:#}")))?;
-                start.call_async(&mut self.store, ()).await.map(|()| 0)
-            }
+            Start::Module(start) => start.call_async(&mut self.store, ()).await.map(|()| 0),
         };
         let status = match ended {
             Ok(status) => status,

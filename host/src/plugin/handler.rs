@@ -65,20 +65,24 @@ impl Handler {
         warm: Warm,
     ) -> Result<Self, String> {
         let exported = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
-        let export = |interface: &ComponentExportIndex, name: &str| {
-            component.get_export_index(Some(interface), name).ok_or_else(|| format!("its interface lacks `{name}`"))
+        let export = |of: &str, interface: &ComponentExportIndex, name: &str| {
+            component.get_export_index(Some(interface), name).ok_or_else(|| format!("its {of} lacks `{name}`"))
         };
         let handler = exported(interface.name()).ok_or_else(|| format!("it exports no {}", interface.name()))?;
         let hooks = match exported("server-hooks") {
             Some(hooks) => Some(Hooks {
-                verify_request: export(&hooks, "verify-request")?,
-                handle_error: export(&hooks, "handle-error")?,
-                service_actions: export(&hooks, "service-actions")?,
+                verify_request: export("server-hooks", &hooks, "verify-request")?,
+                handle_error: export("server-hooks", &hooks, "handle-error")?,
+                service_actions: export("server-hooks", &hooks, "service-actions")?,
             }),
             None => None,
         };
-        let pre = linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
-        let phases = [export(&handler, "setup")?, export(&handler, "handle")?, export(&handler, "finish")?];
+        let pre = linker.instantiate_pre(component).map_err(|error| format!("it can't be linked: {error:#}"))?;
+        let phases = [
+            export(interface.name(), &handler, "setup")?,
+            export(interface.name(), &handler, "handle")?,
+            export(interface.name(), &handler, "finish")?,
+        ];
         Ok(Self { pre, interface, blueprint, phases, hooks, warm: Arc::new(warm) })
     }
 

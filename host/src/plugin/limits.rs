@@ -5,7 +5,7 @@ use wasmtime::ResourceLimiter;
 use super::fault::MemoryLimitReached;
 
 /// The most elements a table may grow to. Components of large languages start with 6,000.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
 /// Counts linear memory over all memories of an instance, and ends it beyond its limit: a trap with a name tells an
 /// operator more than the allocation failure that a `-1` from `memory.grow` becomes in most languages.

@@ -13,8 +13,9 @@ use super::guest::{Guest, Origin};
 use super::handler::Handler;
 use super::instance::State;
 use super::lanes::{Lane, Lanes};
+use super::limits::TABLE_ELEMENTS;
 use super::native::Native;
-use super::recognise::{Demand, Form, Interface, Kind, recognise};
+use super::recognise::{Demand, Form, Interface, Kind, needs, recognise, unmet};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
@@ -204,8 +205,9 @@ impl Loader {
     fn compile(&self, mut uncompiled: Uncompiled) -> Result<Compiled, Refusal> {
         let engine = self.engines.engine(uncompiled.profile);
         let begun = Instant::now();
-        let native = Native::compile(engine, &uncompiled.wasm)
-            .map_err(|error| Refusal::plugin(format!("it does not compile: {error:#}")))?;
+        let native = Native::compile(engine, &uncompiled.wasm).map_err(|error| {
+            Refusal::plugin(needs(&uncompiled.wasm).unwrap_or_else(|| format!("it does not compile: {error:#}")))
+        })?;
         uncompiled.facts.compiled = Some(begun.elapsed());
         if let Some(cache) = &self.cache {
             match native.serialize() {
@@ -220,7 +222,8 @@ impl Loader {
         let Uncompiled { profile, settings, facts, id, inside, demand, kind, wasm: _ } = uncompiled;
         native.prepare().map_err(|error| Refusal::plugin(format!("its memory can't be prepared: {error:#}")))?;
         let blueprint = Blueprint { profile, kind: kind.clone() };
-        let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone()).map_err(Refusal::plugin)?;
+        let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone())
+            .map_err(|error| Refusal::plugin(unmet(&facts.imports).unwrap_or(error)))?;
         Ok(Compiled { guest, settings, facts, id, inside, demand, kind })
     }
 }
@@ -294,6 +297,12 @@ fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<
             "it begins with {} of memory, more than its limit of {}; raise limits.memory in {name}.toml",
             Size(demand.memory),
             Size(limit)
+        )));
+    }
+    if demand.table_elements > TABLE_ELEMENTS as u64 {
+        return Err(Refusal::plugin(format!(
+            "it begins with a table of {} elements, and {TABLE_ELEMENTS} is the most that there may be",
+            demand.table_elements
         )));
     }
     let Kind::Handler(interface, _) = kind else {

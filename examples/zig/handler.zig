@@ -22,10 +22,12 @@ export fn cabi_realloc(_: ?*anyopaque, _: usize, _: usize, size: usize) [*]u8 {
     return &buffer;
 }
 
+/// Runs first. A failure here ends the session.
 export fn @"wharf:handler/stream-handler@0.1.0#setup"() *const Step {
     return succeed();
 }
 
+/// The conversation.
 export fn @"wharf:handler/stream-handler@0.1.0#handle"() *const Step {
     while (true) {
         var received: Received = undefined;
@@ -40,6 +42,7 @@ export fn @"wharf:handler/stream-handler@0.1.0#handle"() *const Step {
     }
 }
 
+/// Runs last, after a failed `handle` too.
 export fn @"wharf:handler/stream-handler@0.1.0#finish"() *const Step {
     return succeed();
 }

@@ -22,10 +22,12 @@ export function cabi_realloc(old: usize, oldSize: usize, align: usize, size: usi
   return buffer;
 }
 
+// Runs first. A failure here ends the session.
 export function setup(): usize {
   return succeed();
 }
 
+// The conversation.
 export function handle(): usize {
   while (true) {
     recv(SIZE, result);
@@ -38,6 +40,7 @@ export function handle(): usize {
   }
 }
 
+// Runs last, after a failed `handle` too.
 export function finish(): usize {
   return succeed();
 }

@@ -24,11 +24,13 @@ static bool failed(wharf_handler_connection_error_code_t *error, stream_plugin_s
   return false;
 }
 
+// Runs first. False here ends the session.
 bool exports_wharf_handler_stream_handler_setup(stream_plugin_string_t *err) {
   (void)err;
   return true;
 }
 
+// The conversation.
 bool exports_wharf_handler_stream_handler_handle(stream_plugin_string_t *err) {
   for (;;) {
     stream_plugin_list_u8_t heard;
@@ -44,6 +46,7 @@ bool exports_wharf_handler_stream_handler_handle(stream_plugin_string_t *err) {
   }
 }
 
+// Runs last, after a failed `handle` too.
 bool exports_wharf_handler_stream_handler_finish(stream_plugin_string_t *err) {
   (void)err;
   return true;

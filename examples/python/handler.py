@@ -7,9 +7,10 @@ from wit_world.imports import connection
 
 class StreamHandler(exports.StreamHandler):
     def setup(self) -> None:
-        pass
+        """Runs first. An error here ends the session."""
 
     def handle(self) -> None:
+        """The conversation."""
         try:
             while heard := connection.recv(65536):
                 # Of bytes, upper() turns ASCII alone.
@@ -19,4 +20,4 @@ class StreamHandler(exports.StreamHandler):
             raise Err(str(error.value))
 
     def finish(self) -> None:
-        pass
+        """Runs last, after an error of handle too."""

@@ -13,8 +13,10 @@ function upper(heard) {
 }
 
 export const streamHandler = {
+  // Runs first. What is thrown here ends the session.
   setup() {},
 
+  // The conversation.
   handle() {
     try {
       for (let heard = recv(65536); heard.length > 0; heard = recv(65536)) {
@@ -26,5 +28,6 @@ export const streamHandler = {
     }
   },
 
+  // Runs last, after a failed `handle` too.
   finish() {},
 };

@@ -1,0 +1,120 @@
+//! What stands in a component, or in a core module, seen in one pass over its sections.
+
+use wasmparser::{BinaryReaderError, Encoding, Instance, Parser, Payload};
+
+use super::Demand;
+
+/// One pass over a component, or a core module.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// Names of a component's, modules of a core module's.
+    pub(super) imports: Vec<String>,
+    /// A core module's, by module and name.
+    pub(super) core_imports: Vec<(String, String)>,
+    pub(super) exports: Vec<String>,
+    pub(super) manifest: Option<Vec<u8>>,
+    pub(super) demand: Demand,
+    /// Of a core module's own custom sections.
+    pub(super) sections: Vec<String>,
+}
+
+impl Survey {
+    /// Whether a core module has its component type in it.
+    pub(super) fn is_typed(&self) -> bool {
+        self.sections.iter().any(|name| name.starts_with("component-type"))
+    }
+
+    /// Whether a core module is a WASI command.
+    pub(super) fn is_program(&self) -> bool {
+        self.exports.iter().any(|name| name == "_start")
+    }
+
+    /// # Errors
+    /// The sections are not those of a component or a module.
+    pub(super) fn of(wasm: &[u8]) -> Result<Self, BinaryReaderError> {
+        let mut survey = Self::default();
+        // The component itself is 0 deep, the modules and components in it deeper.
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => {}
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(imports) if depth == 0 => {
+                    for import in imports {
+                        survey.imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        survey.exports.push(export?.name.to_owned());
+                    }
+                }
+                Payload::ImportSection(imports) if depth == 0 => {
+                    for import in imports.into_imports() {
+                        let import = import?;
+                        let module = import.module.to_owned();
+                        if !survey.imports.contains(&module) {
+                            survey.imports.push(module.clone());
+                        }
+                        survey.core_imports.push((module, import.name.to_owned()));
+                    }
+                }
+                Payload::ComponentExportSection(exports) if depth == 0 => {
+                    for export in exports {
+                        survey.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                Payload::CustomSection(section) => {
+                    // The outermost counts: whoever packed a component last knows best.
+                    if section.name() == "wharf:manifest" && (depth == 0 || survey.manifest.is_none()) {
+                        survey.manifest = Some(section.data().to_owned());
+                    }
+                    if depth == 0 {
+                        survey.sections.push(section.name().to_owned());
+                    }
+                }
+                Payload::InstanceSection(instances) => {
+                    let instantiated = instances.into_iter().flatten();
+                    survey.demand.core_instances +=
+                        instantiated.filter(|instance| matches!(instance, Instance::Instantiate { .. })).count() as u32;
+                }
+                Payload::MemorySection(memories) => {
+                    for memory in memories {
+                        let memory = memory?;
+                        survey.demand.memories += 1;
+                        let page = 1_u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(u64::MAX);
+                        survey.demand.memory = survey.demand.memory.saturating_add(memory.initial.saturating_mul(page));
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        survey.demand.tables += 1;
+                        survey.demand.table_elements = survey.demand.table_elements.max(table?.ty.initial);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(survey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_survey_counts_what_an_instance_takes_and_finds_the_manifest() {
+        let component = wat::parse_str(
+            r#"(component
+                (core module $m (memory 2) (table 7 funcref) (@custom "wharf:manifest" "inner"))
+                (core instance (instantiate $m)))"#,
+        )
+        .unwrap();
+        let survey = Survey::of(&component).unwrap();
+        let expected = Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1 };
+        assert_eq!(survey.demand, expected);
+        assert_eq!(survey.manifest.as_deref(), Some(&b"inner"[..]));
+    }
+}
