@@ -21,6 +21,8 @@ mod listening;
 mod loader;
 mod odd_clients;
 mod plugins;
+mod python_builds;
+mod python_sdk;
 mod reload;
 mod replacing;
 mod requests;

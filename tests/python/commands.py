@@ -237,7 +237,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.requests = 0
 
     def verify_request(self, request, client_address):
-        return client_address[0] != "127.0.0.66"
+        if client_address[:1] == ("127.0.0.77",):
+            raise RuntimeError("of no use to anybody")
+        return client_address[:1] != ("127.0.0.66",)
 
     def handle_error(self, request, client_address):
         error = sys.exception()

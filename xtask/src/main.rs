@@ -8,6 +8,7 @@ mod debian;
 mod examples;
 mod folder;
 mod plugins;
+mod python_sdk;
 mod serve;
 mod step;
 mod toolchain;
@@ -27,7 +28,8 @@ Commands:
   test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
-  examples [LANG…]  build the same plugin from each language, into target/examples/languages
+  examples [LANG…]  build the same plugin from each language, into target/examples/languages, and with
+                  Python's the plugins of scripts, into target/examples/python-sdk
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there

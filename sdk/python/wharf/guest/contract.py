@@ -9,7 +9,7 @@ from typing import Any, Callable
 from componentize_py_types import Err
 from wit_world.imports import types
 
-from .constants import AF_INET6, AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR
+from .constants import AF_INET6, SHUT_RD, SHUT_RDWR, SHUT_WR
 
 try:
     from wit_world.imports import connection
@@ -76,7 +76,7 @@ class Peer:
         self.packet = packet
         self.client = python_address(imported.client_address(), family)
         self.server = python_address(imported.server_address(), family)
-        if family == AF_UNIX and packet is None and self.client is None:
+        if packet is None and self.client is None:
             # What accept(2) tells of a client without a name.
             self.client = ""
         self.timeout: float | None = None

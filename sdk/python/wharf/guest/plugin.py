@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import traceback
 from typing import Any
 
 # Nothing of the build is to be left beside the script.
@@ -58,6 +59,10 @@ gc.freeze()
 def handle(packet: bytes | None) -> None:
     try:
         failure = session.serve(server, contract.Peer(server.socket.family, packet))
+    except Exception as error:
+        # In CPython it would have ended the server: a verify_request() that raises, say.
+        traceback.print_exc()
+        failure = error
     finally:
         log.flush()
     if failure is not None:
