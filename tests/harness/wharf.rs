@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -177,7 +178,13 @@ impl Wharf {
     /// Waits until it has ended by itself, and all that it started.
     #[track_caller]
     pub fn ended(&mut self) -> i32 {
-        let status = self.exited();
+        self.ended_within(DEADLINE)
+    }
+
+    /// The same for what takes longer than anything else: compiling a large plugin, beside others that do.
+    #[track_caller]
+    pub fn ended_within(&mut self, limit: Duration) -> i32 {
+        let status = self.exited_within(limit);
         assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
         status
     }
@@ -185,8 +192,13 @@ impl Wharf {
     /// Waits until it has ended by itself. What it started may go on.
     #[track_caller]
     pub fn exited(&mut self) -> i32 {
+        self.exited_within(DEADLINE)
+    }
+
+    #[track_caller]
+    fn exited_within(&mut self, limit: Duration) -> i32 {
         let watch = pidfd_open(self.pid(), PidfdFlags::empty()).expect("the child is ours");
-        let deadline = DEADLINE.try_into().expect("a deadline fits a timespec");
+        let deadline = limit.try_into().expect("a deadline fits a timespec");
         let ended = poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&deadline)).expect("poll");
         assert!(ended > 0, "waited for its end in vain");
         let status = self.child.wait().expect("the child is ours");

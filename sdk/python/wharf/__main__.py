@@ -38,7 +38,7 @@ def main() -> int:
         if options.command == "check":
             check(options.script, arguments, options.deadline)
             return 0
-        output = options.output or Path(options.script.with_suffix(".wasm").name)
+        output = options.output or Path(f"{options.script.stem or 'plugin'}.wasm")
         if output.suffix != ".wasm":
             parser.error(f"a plugin's name ends in .wasm: -o {output.with_suffix('.wasm')}")
         build(options.script, output, arguments, options.deadline)
