@@ -39,11 +39,13 @@ def describe(server: Any, poll_interval: float) -> dict[str, Any]:
     settings["concurrency"] = "thread" if threading else "process" if forking else "serial"
 
     backlog = listener._backlog
-    if backlog and (backlog != socketserver.TCPServer.request_queue_size or own(server, "request_queue_size")):
+    if backlog and (own(server, "request_queue_size") or backlog != server.request_queue_size):
         settings["backlog"] = backlog
     if own(server, "allow_reuse_address") and not server.allow_reuse_address:
         settings["allow-reuse-address"] = False
-    if getattr(server, "allow_reuse_port", False) or options.get((SOL_SOCKET, SO_REUSEPORT)):
+    # By the class, or by hand; what the library's own classes choose is different from version to version.
+    by_class = getattr(server, "allow_reuse_port", False)
+    if (by_class and own(server, "allow_reuse_port")) or (not by_class and options.get((SOL_SOCKET, SO_REUSEPORT))):
         settings["allow-reuse-port"] = True
     if datagram and server.max_packet_size != socketserver.UDPServer.max_packet_size:
         settings["max-packet-size"] = server.max_packet_size
