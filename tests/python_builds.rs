@@ -237,6 +237,14 @@ fn what_cannot_be_a_plugin_is_refused_with_one_sentence() {
             "socketserver.TCPServer(('127.0.0.1', 9), H, bind_and_activate=False).serve_forever()",
             "its server is not bound to an address: leave bind_and_activate as it is, or call server_bind()",
         ),
+        (
+            "with open('server.py') as f, socketserver.TCPServer(('127.0.0.1', 9), H) as s: s.serve_forever()",
+            "it keeps server.py open when it begins to serve, and what is open is not in the plugin: read it before, or open",
+        ),
+        (
+            "import logging\nlogging.basicConfig(filename='x.log')\nsocketserver.TCPServer(('127.0.0.1', 9), H).serve_forever()",
+            "it keeps ",
+        ),
         ("import sys\nsys.exit('no configuration')", "it ended by sys.exit('no configuration') before serve_forever()"),
         ("os._exit(7)", "it ended Python before serve_forever(), 7"),
     ] {

@@ -1,6 +1,6 @@
-"""Does in a handler what its client says, a line at a time, so that one plugin shows all that a connection's handler can do.
+"""Does what its client says, a line at a time, so that one plugin shows all that a connection's handler can do.
 
-It serves as the standard library's documentation has it for asynchronous mix-ins: from a thread, with clients of its own.
+It serves as the standard library's documentation shows it of asynchronous mix-ins: from a thread, with clients.
 """
 
 import logging

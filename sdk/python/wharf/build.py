@@ -13,6 +13,8 @@ from typing import Any
 
 from . import component, manifest
 
+REQUIRED = "'componentize-py>=0.25.1,<0.26'"
+"""As pyproject.toml has it."""
 GRACE = 5.0
 """Seconds beyond its own deadline after which a rehearsal is killed."""
 
@@ -37,7 +39,7 @@ def build(script: Path, output: Path, arguments: list[str], deadline: float) -> 
     if not output.parent.is_dir():
         raise Refused(f"{output.parent} is no folder to write the plugin into: make it")
     if find_spec("componentize_py") is None:
-        raise Refused(f"componentize-py is not installed: {sys.executable} -m pip install 'componentize-py>=0.25.1,<0.26'")
+        raise Refused(f"componentize-py is not installed: {sys.executable} -m pip install {REQUIRED}")
     with tempfile.TemporaryDirectory(prefix="wharf-build-") as folder:
         described = rehearse(plan, Path(folder))
         listen, settings = manifest.of(described)

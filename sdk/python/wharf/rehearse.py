@@ -33,7 +33,8 @@ def main(plan_path: str, report_path: str) -> None:
     from .guest.description import describe
     from .guest.script import Script, Unservable
 
-    sys.path[0] = os.path.dirname(plan["script"])
+    # In place of the current folder, which `python -m` has put there, as `python SCRIPT` has it.
+    sys.path[: 0 if getattr(sys.flags, "safe_path", False) else 1] = [os.path.dirname(plan["script"])]
     current = os.getcwd()
     script = Script(plan["script"], plan["name"], plan["arguments"])
     report: dict[str, object]

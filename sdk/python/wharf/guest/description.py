@@ -89,8 +89,8 @@ def urls(family: int, datagram: bool, bound: Any, options: dict[Any, Any]) -> li
     ip, port = bound[:2]
     if family != AF_INET6:
         return [f"{scheme}://{ip}:{port}"]
-    # On Linux a socket on all IPv6 addresses has IPv4's too, unless it says otherwise; wharf's has not. With port 0 each
-    # would get a port of its own.
+    # On Linux a socket on all IPv6 addresses has IPv4's too, unless it says otherwise; wharf's has not. With port 0
+    # each would get a port of its own.
     both = ip == "::" and port != 0 and not options.get((IPPROTO_IPV6, IPV6_V6ONLY))
     return [f"{scheme}://[{ip}]:{port}"] + ([f"{scheme}://0.0.0.0:{port}"] if both else [])
 

@@ -15,10 +15,9 @@ from types import CodeType
 from typing import Any
 
 FOLDER = "/python"
-LEFT_OUT = {
-    "__pycache__", "ensurepip", "idlelib", "lib-dynload", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo",
-    "venv",
-}  # fmt: skip
+LEFT_OUT = set(
+    "__pycache__ ensurepip idlelib lib-dynload pydoc_data site-packages test tkinter turtledemo venv".split()
+)
 """What no server wants, by the name of the folder."""
 
 

@@ -42,10 +42,10 @@ SIGNAL = (
     "a plugin gets no signals: bound a wait with settimeout(), do periodic work in service_actions(), "
     "and leave SIGINT, SIGTERM and SIGHUP to wharf"
 )
-SELECT = (
-    "a plugin can't wait for several descriptors: read from self.request, and bound the wait with settimeout()"
+SELECT = "a plugin can't wait for several descriptors: read from self.request, and bound the wait with settimeout()"
+SHUTDOWN = (
+    "a plugin can't stop its server: send SIGTERM to `wharf serve`, or let `wharf run --requests N` end by itself"
 )
-SHUTDOWN = "a plugin can't stop its server: send SIGTERM to `wharf serve`, or let `wharf run --requests N` end by itself"
 ABSENT = {
     "ssl": "a plugin has no ssl module: let a proxy in front of wharf end TLS",
     "ctypes": "a plugin can't load native libraries, and so has no ctypes: use a package in pure Python",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import gc
 import importlib
+import io
 import linecache
 import os
 import sys
 import types
-from typing import Any
+import weakref
+from typing import Any, Callable
 
 from . import sandbox
 from .sandbox import Serving, SetUp
@@ -23,6 +27,10 @@ NEVER = (
     "and call serve_forever() on it, as `python {name}` would serve"
 )
 TWO = "it serves from two servers, and a plugin is one: make a script of each, and import what they share"
+OPEN = (
+    "it keeps {name} open when it begins to serve, and what is open is not in the plugin: "
+    "read it before, or open it in the handler, in a folder that [[grants.dirs]] grants"
+)
 ONE = "handle_request() is taken for serve_forever(): `wharf run FILE --requests 1` serves one request"
 
 POLL_INTERVAL = 0.5
@@ -36,6 +44,7 @@ class Script:
         self.path, self.name, self.arguments = path, name, arguments
         self.server: Any = None
         self.poll_interval = POLL_INTERVAL
+        self.opened: list[weakref.ref[Any]] = []
         self.refused: Unservable | None = None
 
     def set_up(self) -> Any:
@@ -62,6 +71,7 @@ class Script:
         for function in (serve_forever, handle_request, shutdown):
             setattr(socketserver.BaseServer, function.__name__, function)
 
+        builtins.open = io.open = self.remembers(io.open)
         with open(self.path, "rb") as file:
             source = file.read()
         main = types.ModuleType("__main__")
@@ -100,10 +110,30 @@ class Script:
         if self.server not in (None, server):
             self.refused = Unservable(TWO)
             raise self.refused
+        self.keeps_no_file_open()
         self.server = server
         # A `with` around serve_forever() closes the server, which has still to serve.
         server.server_close = lambda: None
         raise Serving
+
+    def keeps_no_file_open(self) -> None:
+        """Descriptors are not memory, and so not in the plugin."""
+        gc.collect()
+        for file in (reference() for reference in self.opened):
+            if file is not None and not file.closed:
+                self.refused = Unservable(OPEN.format(name=getattr(file, "name", "a file")))
+                raise self.refused
+
+    def remembers(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`open`, whose files are known."""
+
+        def open(*args: Any, **kwargs: Any) -> Any:
+            file = function(*args, **kwargs)
+            if SetUp.running:
+                self.opened.append(weakref.ref(file))
+            return file
+
+        return open
 
 
 def remember_source(script: Script) -> None:

@@ -23,8 +23,9 @@ Address = Any
 """(ip, port), (ip, port, flow, scope), or a path, as the socket's family has it."""
 
 __all__ = [name for name in vars(constants) if name.isupper()] + (
-    "error timeout has_ipv6 herror gaierror socket SocketType getdefaulttimeout setdefaulttimeout getaddrinfo getnameinfo "
-    "gethostname gethostbyname gethostbyname_ex gethostbyaddr getservbyname getservbyport getprotobyname inet_aton "
+    "error timeout has_ipv6 herror gaierror socket SocketType getdefaulttimeout setdefaulttimeout "
+    "getaddrinfo getnameinfo gethostname gethostbyname gethostbyname_ex gethostbyaddr getservbyname getservbyport "
+    "getprotobyname inet_aton "
     "inet_ntoa inet_pton inet_ntop htons htonl ntohs ntohl close dup socketpair sethostname if_nameindex"
 ).split()
 
@@ -79,6 +80,9 @@ harmless = {
 }
 
 
+OPTION = "a plugin can't set this option, as its sockets are wharf's: see which settings the manifest has"
+
+
 class socket:
     """As `_socket.socket`; what is not here CPython's socket hasn't got either where a system lacks it."""
 
@@ -118,7 +122,7 @@ class socket:
     def setsockopt(self, level: int, option: int, value: Any, length: int | None = None) -> None:
         self._check_open()
         if (level, option) not in harmless:
-            raise OSError(errno.ENOPROTOOPT, "a plugin can't set this option: its sockets are wharf's, and no setting has it")
+            raise OSError(errno.ENOPROTOOPT, OPTION)
         self._options[level, option] = value
 
     def getsockopt(self, level: int, option: int, length: int = 0) -> Any:
