@@ -87,7 +87,10 @@ fn the_examples_for_socketserver_answer_as_they_do_in_python() {
 
 #[test]
 fn a_handler_has_what_its_script_set_up_and_what_socketserver_gives_it() {
-    let Some((wharf, _folder)) = serving("commands", "args = ['--fast', 'two']\n[grants.env]\nNAME = 'value'") else {
+    let Some((wharf, _folder)) = serving(
+        "commands",
+        "args = ['--fast', 'two']\n[grants.env]\nNAME = 'value'\n[[grants.dirs]]\nhost = '.'\nguest = '/'",
+    ) else {
         return;
     };
     let address = wharf.address("commands");
@@ -103,7 +106,11 @@ fn a_handler_has_what_its_script_set_up_and_what_socketserver_gives_it() {
         ("variable NAME", "value"),
         ("variable PATH", "unset"),
         ("variable PYTHONPATH", "unset"),
+        // Where relative paths begin, and what is granted there; not the machine that it was built on.
         ("folder", "/"),
+        ("reads commands.toml", "listen = \"tcp://127.0.0.1:0\""),
+        ("reads greeting.txt", "FileNotFoundError"),
+        ("reads /etc/passwd", "FileNotFoundError"),
         // Modules that are first imported in the handler, the script's own and Python's.
         ("late-import", "late (0.0, 0.0, 0)"),
         ("codec latin-1", "e9"),

@@ -71,6 +71,12 @@ class Commands(socketserver.StreamRequestHandler):
     def folder(self):
         return os.getcwd()
 
+    def reads(self, name):
+        try:
+            return Path(name).read_text().splitlines()[0]
+        except OSError as error:
+            return type(error).__name__
+
     def dice(self):
         return random.random()
 
