@@ -93,4 +93,3 @@ def urls(family: int, datagram: bool, bound: Any, options: dict[Any, Any]) -> li
     # each would get a port of its own.
     both = ip == "::" and port != 0 and not options.get((IPPROTO_IPV6, IPV6_V6ONLY))
     return [f"{scheme}://[{ip}]:{port}"] + ([f"{scheme}://0.0.0.0:{port}"] if both else [])
-

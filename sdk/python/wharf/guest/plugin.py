@@ -21,7 +21,6 @@ from . import contract, files, library, script, session  # noqa: E402
 from .description import describe  # noqa: E402
 
 
-
 def prepare(plan: dict[str, Any]) -> Any:
     """Runs the script; returns its server."""
     sys.path[:] = [plan["folder"], *(path for path in sys.path if path.startswith("/python")), *plan["packages"]]

@@ -181,4 +181,3 @@ def import_what_handlers_will(script: Script) -> None:
                         except Exception:
                             # The handler gets the same exception where it imports it, and may expect it.
                             pass
-

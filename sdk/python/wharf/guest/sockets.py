@@ -75,9 +75,7 @@ HARMLESS = {
 """Options that change nothing that a handler could see; they are the host's to set."""
 
 LEVELS = {"SO": constants.SOL_SOCKET, "TCP": constants.IPPROTO_TCP, "IPV6": constants.IPPROTO_IPV6, "IP": 0}
-harmless = {
-    (LEVELS[name.partition("_")[0]], getattr(constants, name)) for names in HARMLESS for name in names.split()
-}
+harmless = {(LEVELS[name.partition("_")[0]], getattr(constants, name)) for names in HARMLESS for name in names.split()}
 
 
 OPTION = "a plugin can't set this option, as its sockets are wharf's: see which settings the manifest has"
