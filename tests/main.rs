@@ -24,6 +24,8 @@ mod loader;
 mod new;
 mod odd_clients;
 mod plugins;
+mod python_builds;
+mod python_sdk;
 mod reload;
 mod replacing;
 mod requests;

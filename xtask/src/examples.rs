@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::checkout::Checkout;
 use crate::folder::Folder;
+use crate::python_sdk;
 use crate::readme::{self, commands};
 use crate::step;
 use crate::toolchain::Toolchain;
@@ -40,6 +41,7 @@ enum Miss {
 /// Builds the languages that `arguments` name, or all.
 pub fn build(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
     let languages = chosen(arguments)?;
+    let with_python = languages.contains(&"python");
     let mut folder = Folder::open(checkout.path(OUTPUT))?;
     let mut probes = Folder::open(checkout.path(PROBES_OUTPUT))?;
     let mut summary = Vec::new();
@@ -60,7 +62,11 @@ pub fn build(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> 
         summary.push(format!("  {language:<16}{line}"));
     }
     step::say(&format!("{OUTPUT}:\n{}", summary.join("\n")));
-    if failed.is_empty() { Ok(()) } else { Err(format!("no plugin from {}", failed.join(", "))) }
+    if !failed.is_empty() {
+        return Err(format!("no plugin from {}", failed.join(", ")));
+    }
+    // Its toolchain is Python's, which is there now if it can be had.
+    if with_python { python_sdk::build(checkout, &checkout.path(TOOLCHAINS).join("python")) } else { Ok(()) }
 }
 
 /// The reason without the language's name, which steps have before theirs.

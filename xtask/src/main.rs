@@ -7,6 +7,7 @@ mod checks;
 mod examples;
 mod folder;
 mod plugins;
+mod python_sdk;
 mod serve;
 
 use std::ffi::OsString;
@@ -25,8 +26,8 @@ Commands:
   test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
-  examples [LANG…]  build the same plugin from each language, into target/examples/languages, and the tests' probe in
-                  each, into target/examples/probes
+  examples [LANG…]  build the same plugin from each language, into target/examples/languages, the tests' probe in each,
+                  into target/examples/probes, and with Python's the plugins of scripts, into target/examples/python-sdk
   bench [SCENARIO…]  measure wharf beside native tokio and what people run instead, into target/bench; `list` names the
                   scenarios, `--help` the options
 

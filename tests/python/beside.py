@@ -1,0 +1,1 @@
+MOTTO = "one for all"
