@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use wharf::cli::{Arguments, Command, Exit};
 use wharf::{check, child, serve};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
 

@@ -15,7 +15,7 @@ pub const SHIPPED: &str = "target/plugins";
 const TARGET_DIR: &str = "target/guests";
 /// The stack comes first in a guest's memory, and what is touched of it the host must clear for each session:
 /// Rust's own choice is 1 MiB.
-const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=65536";
+const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=32768";
 
 /// A folder of crates, and where their output goes.
 struct Shelf {
