@@ -121,12 +121,15 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(number as u64), flags)?)
     }
 
-    /// What is ready, some at least.
+    /// What is ready, some at least. It asks again and again, and never sleeps: whoever sleeps has to be woken, which is an
+    /// interrupt to another core, and would be the server's to pay for, the slower ones' most.
     fn wait(&mut self) -> Result<impl Iterator<Item = (usize, epoll::EventFlags)> + use<>> {
-        let limit = Timespec { tv_sec: STUCK.as_secs().cast_signed(), tv_nsec: 0 };
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut since = None;
         self.events.clear();
-        epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&limit))?;
-        ensure!(!self.events.is_empty(), "no answer for {STUCK:?}");
+        while epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&at_once))? == 0 {
+            ensure!(since.get_or_insert_with(Instant::now).elapsed() < STUCK, "no answer for {STUCK:?}");
+        }
         let ready: Vec<_> = self
             .events
             .iter()
