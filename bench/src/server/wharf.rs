@@ -30,6 +30,8 @@ impl Wharf {
     /// What serves bytes back on all transports.
     pub fn echo(bench: &Bench, instance: &str) -> Result<Server> {
         let folder = tempfile::tempdir()?;
+        // As many as the machine allows: no limit of ours is to be what is measured.
+        fs::write(folder.path().join("wharf.toml"), "max-connections = 1000000\n")?;
         let unix = folder.path().join("echo.sock");
         put(bench, folder.path(), "echo", instance, &["tcp://127.0.0.1:0", &format!("unix://{}", unix.display())])?;
         put(bench, folder.path(), "upper-udp", instance, &["udp://127.0.0.1:0"])?;
@@ -42,8 +44,6 @@ impl Wharf {
 
     /// Serves a folder that has been filled.
     pub fn serve(bench: &Bench, folder: tempfile::TempDir, cache: CodeCache) -> Result<Self> {
-        // As many as the machine allows: no limit of ours is to be what is measured.
-        fs::write(folder.path().join("wharf.toml"), "max-connections = 1000000\n")?;
         let mut command = Command::new(&bench.wharf);
         command.arg("serve").arg(folder.path()).args(["--log", "error"]);
         match cache {
