@@ -35,9 +35,8 @@ pub fn draw(report: &Report) -> Document {
 
 fn panel(outcome: &Outcome, top: f64) -> Group {
     let most = outcome.rows.iter().map(|row| row.median).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let mut group = Group::new()
-        .add(text(MARGIN, top + 24.0, &outcome.title, 14.0, true))
-        .add(text(MARGIN, top + 38.0, outcome.unit, 11.0, false));
+    let title = text(MARGIN, top + 24.0, &outcome.title, 14.0, true);
+    let mut group = Group::new().add(title).add(text(MARGIN, top + 38.0, outcome.unit, 11.0, false));
     for (number, row) in outcome.rows.iter().enumerate() {
         let middle = top + PANEL_HEAD + LINE * (number as f64 + 0.5);
         group = group
