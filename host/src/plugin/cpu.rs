@@ -1,10 +1,10 @@
 //! The CPU limit: ends a spinner, not a long session.
 //!
-//! Epochs end at a fixed beat. At the first one that a guest is caught running in, it gives way to the others on its
-//! thread, and the time it ran is added up, until it deals with its client again.
+//! Epochs end at a beat of 10 ms, and of 1 ms while anybody is caught. At the first one that a guest is caught running in, it gives
+//! way to the others on its thread, and the time it ran is added up, until it deals with its client again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
@@ -13,7 +13,26 @@ use super::fault::CpuLimitReached;
 use super::instance::State;
 
 /// How long an epoch lasts, which is how exactly the limit is kept.
-pub(super) const EPOCH: Duration = Duration::from_millis(10);
+const EPOCH: Duration = Duration::from_millis(10);
+/// How long it lasts while somebody is caught running: those who share his thread wait for as long each time.
+const SHORT_EPOCH: Duration = Duration::from_millis(1);
+/// For how long after that.
+const BUSY: Duration = Duration::from_millis(100);
+
+/// Since when [`BUSY_UNTIL`] counts.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Until when epochs are short, in nanoseconds.
+static BUSY_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+/// How long the epoch that begins now lasts.
+pub(super) fn epoch() -> Duration {
+    if since(*START) < BUSY_UNTIL.load(Relaxed) { SHORT_EPOCH } else { EPOCH }
+}
+
+/// In nanoseconds, which a u64 has for five centuries.
+fn since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What one instance has run since it last dealt with its client.
 pub(super) struct CpuMeter {
@@ -49,8 +68,9 @@ impl CpuMeter {
         // running; neither is the guest's doing.
         let stretch = match &self.resumed {
             Some((start, at)) => (start.elapsed() - Duration::from_nanos(at.load(Relaxed))).min(2 * EPOCH),
-            None => EPOCH,
+            None => epoch(),
         };
+        BUSY_UNTIL.store(since(*START) + BUSY.as_nanos() as u64, Relaxed);
         self.used += stretch;
         if self.used >= self.limit {
             return Err(CpuLimitReached(self.limit).into());
@@ -58,7 +78,7 @@ impl CpuMeter {
         let (start, at) = self.resumed.get_or_insert_with(|| (Instant::now(), Arc::default())).clone();
         let give_way = async move {
             tokio::task::yield_now().await;
-            at.store(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+            at.store(since(start), Relaxed);
         };
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way)))
     }

@@ -6,7 +6,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::cpu::EPOCH;
+use super::cpu;
 use super::recognise::Demand;
 
 /// What one instance of the small profile may have. Rust, C, Zig and the like need a fraction of it.
@@ -118,7 +118,7 @@ fn beat(engine: &Engine) {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
-            thread::sleep(EPOCH);
+            thread::sleep(cpu::epoch());
         }
     };
     thread::Builder::new().name("epochs".to_owned()).spawn(beat).expect("a thread at start");
