@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::thread;
 
+use crate::harness::guests::shipped;
 use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
 
 /// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host: the rescan is far off.
@@ -226,6 +228,37 @@ fn a_removed_plugin_closes_its_listener_and_drains() {
     assert_eq!(wharf.event("loaded", "answers").generation, answers("B").generation());
     assert_eq!(ask(wharf.address("answers"), "x"), answer("B"), "it may come back");
     wharf.stop();
+}
+
+#[test]
+fn a_plugin_that_becomes_one_for_datagrams_leaves_no_connection_to_them() {
+    const ROUNDS: usize = 12;
+    let streams = answers("A").with_manifest("listen = 'tcp://127.0.0.1:0'");
+    let datagrams = shipped("upper-udp").with_manifest("listen = 'udp://127.0.0.1:0'");
+    let folder = Folder::new();
+    folder.file("either.wasm", &streams.bytes);
+    let wharf = Wharf::serve(&folder);
+    for _ in 0..ROUNDS {
+        let address = wharf.address("either");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                // Until the listener is gone. One whom the kernel had not handed over by then is reset, and heard nothing.
+                scope.spawn(|| {
+                    while let Ok(client) = Client::try_connect(address) {
+                        client.served("x", &answer("A"));
+                    }
+                });
+            }
+            folder.file("either.wasm", &datagrams.bytes);
+            wharf.event("closed", "either");
+        });
+        wharf.event("listening", "either");
+        folder.file("either.wasm", &streams.bytes);
+        wharf.event("closed", "either");
+    }
+    let log = wharf.log();
+    wharf.stop();
+    assert!(!log.iter().any(|line| line.contains("host fault") || line.contains("session failed")), "{log:#?}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl std::fmt::Display for Goal {
 /// The middle one; the mean of the two in the middle where they are even in number.
 ///
 /// # Panics
-/// There is none.
+/// Of no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -99,7 +99,6 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 impl Outcome {
-    /// Puts rows together and works out what only shows beside the others.
     pub fn new(name: &str, title: &str, unit: &'static str, rows: Vec<Row>) -> Self {
         Self { name: name.to_owned(), title: title.to_owned(), unit, rows }
     }

@@ -19,10 +19,11 @@ impl Alarm {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let asked = self.asked.before(cx);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
-        } else if self.asked.before(cx) && !timer.is_elapsed() {
+        } else if asked && !timer.is_elapsed() {
             return Poll::Pending;
         }
         loop {

@@ -118,6 +118,12 @@ impl Guest for Handler {
 
     async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
+        // A listener that is about to close may still take a request, when the plugin has become one of the other kind. It has to
+        // end here: the calls below don't look at the exports' types again.
+        if matches!(peer, Peer::Connection(_)) != matches!(self.interface, Interface::Stream) {
+            let error = wasmtime::format_err!("its plugin has become one of another kind: a {}", self.interface.name());
+            return Err((Fault::Host(error), peer));
+        }
         let (connection, packet, socket) = match peer {
             Peer::Connection(connection) => (Some(connection), None, None),
             Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
@@ -255,8 +261,8 @@ where
     let function =
         instance.get_func(&mut *store, export).ok_or_else(|| Fault::Host(wasmtime::format_err!("no export")))?;
     // SAFETY: every generation's exports were found to be of these types when it was tried out, in this process or in the one
-    // that this one has the code from; each call site names the export whose type that is. To check them at each call
-    // would cost a session as much as one of its calls.
+    // that this one has the code from; each call site names the export whose type that is, and `instantiate` takes no packet
+    // for a handler of connections nor the reverse. To check them at each call would cost a session time each time.
     #[expect(unsafe_code, reason = "the types were checked once, when the generation was tried out")]
     let function = unsafe { TypedFunc::<P, R>::new_unchecked(function) };
     function.call_async(&mut *store, params).await.map_err(Fault::from_call)

@@ -42,11 +42,14 @@ impl Serving {
     /// Lets new sessions begin with what was loaded, and rebinds only what changed. Returns the generation that was
     /// replaced, if it is another.
     pub(super) async fn swap(&mut self, loaded: Loaded) -> Option<Arc<Generation>> {
+        // What such a listener still has is served as it was meant: what was loaded may be for datagrams, and it for streams.
+        let closed = self.close_all_but(&loaded.settings.listen).await;
         let old = std::mem::replace(&mut self.loaded, loaded);
         let Loaded { generation, settings, .. } = &self.loaded;
         self.service.swap(generation.clone(), settings.clone());
         self.announce();
-        self.rebind(&old.settings).await;
+        closed.iter().for_each(|address| self.closed(address));
+        self.rebind(&old.settings);
         (!Arc::ptr_eq(&old.generation, &self.loaded.generation)).then_some(old.generation)
     }
 
@@ -65,36 +68,42 @@ impl Serving {
     /// Closes every listener. Sessions go on.
     pub(super) async fn close(&mut self) {
         self.failing.clear();
-        for server in std::mem::take(&mut self.servers) {
-            self.end(server).await;
+        for address in self.close_all_but(&[]).await {
+            self.closed(&address);
         }
+    }
+
+    /// Closes the listeners whose addresses are not among these, and returns where they were.
+    async fn close_all_but(&mut self, wanted: &[Address]) -> Vec<Address> {
+        let mut wanted = wanted.to_vec();
+        let mut closed = Vec::new();
+        for server in std::mem::take(&mut self.servers) {
+            if let Some(place) = wanted.iter().position(|address| address == server.asked()) {
+                wanted.swap_remove(place);
+                self.servers.push(server);
+            } else {
+                closed.push(server.address().clone());
+                server.close().await;
+            }
+        }
+        closed
     }
 
     fn announce(&self) {
         Event::Loaded(&self.name, &self.loaded.generation.id).emit();
     }
 
-    async fn rebind(&mut self, old: &Settings) {
+    /// What goes has gone before, so that 0.0.0.0:80 can follow 127.0.0.1:80.
+    fn rebind(&mut self, old: &Settings) {
         let settings = self.loaded.settings.clone();
         let mut wanted = settings.listen.clone();
-        let mut kept = Vec::new();
-        let mut surplus = Vec::new();
-        for mut server in std::mem::take(&mut self.servers) {
-            match wanted.iter().position(|address| address == server.asked()) {
-                Some(place) => {
-                    wanted.swap_remove(place);
-                    if *old != *settings {
-                        server.adjust(&settings);
-                    }
-                    kept.push(server);
-                }
-                None => surplus.push(server),
+        for server in &mut self.servers {
+            if let Some(place) = wanted.iter().position(|address| address == server.asked()) {
+                wanted.swap_remove(place);
             }
-        }
-        self.servers = kept;
-        // First what goes, so that 0.0.0.0:80 can follow 127.0.0.1:80.
-        for server in surplus {
-            self.end(server).await;
+            if *old != *settings {
+                server.adjust(&settings);
+            }
         }
         let failing = std::mem::take(&mut self.failing);
         for address in wanted {
@@ -123,9 +132,7 @@ impl Serving {
         self.failing.push((address, reason));
     }
 
-    async fn end(&self, server: Server) {
-        let address = server.address().clone();
-        server.close().await;
-        Event::Closed(&address, &self.name).emit();
+    fn closed(&self, address: &Address) {
+        Event::Closed(address, &self.name).emit();
     }
 }
