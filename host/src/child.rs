@@ -108,7 +108,7 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
     let (client, server) = arrival.ends();
     let (socket, packet) = match arrival {
         Arrival::Connection(stream) => (stream.as_fd(), None),
-        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.clone())),
+        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.to_vec())),
     };
     let job = Job {
         plugin: terms.plugin.to_string(),

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::commons::Commons;
-use crate::concurrency;
+use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
 use crate::listen::{Caps, Listener, accept_until};
 use crate::plugin::Generation;
@@ -79,7 +79,8 @@ impl Server {
         let accepting = tokio::spawn({
             let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
             async move {
-                let begin = |arrival, permit| concurrency::begin(arrival, permit, service.terms(), &service.commons);
+                let mut starter = Starter::new(service.commons.clone());
+                let begin = |arrival, permit, before| starter.begin(arrival, permit, service.terms(), before);
                 accept_until(&listener, &caps, &stop, begin).await;
             }
         });

@@ -73,7 +73,7 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
     }
     let peer = match arrival {
         Arrival::Connection(stream) => Peer::Connection(Box::new(stream)),
-        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes.into(), socket),
+        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes, socket),
     };
     let drained = pin!(terms.generation.deadline.reached());
     let mut session = Session { terms: &terms, origin, deadline: Deadline::new(&terms.generation.deadline, drained) };
