@@ -101,6 +101,21 @@ fn clients_that_reset_before_they_speak_are_nobodys_trouble() {
 }
 
 #[test]
+fn who_says_nothing_is_one_of_its_sources_sessions() {
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A")).settings("answers", &format!("{KEY}max-connections-per-source = 1"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("answers");
+    let mut silent = Client::dial(&url);
+    Client::dial(&url).sees_the_end();
+    wharf.logs(&["client refused", "by=max-connections-per-source"]);
+    silent.send("x");
+    assert_eq!(silent.rest(), answer("A"));
+    until("its place is free", || Client::dial(&url).served("x", &answer("A")));
+    wharf.stop();
+}
+
+#[test]
 fn programs_wait_for_it_and_datagrams_do_not() {
     let folder = Folder::new();
     let path = crate::harness::guests::root().join("tests/guests/programs/upper.wat");

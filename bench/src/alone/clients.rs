@@ -149,21 +149,19 @@ fn measure(bench: &Bench, harm: &Harm) -> Result<Row> {
         acts += 1;
         Ok(())
     };
-    let mut elapsed = Duration::ZERO;
-    let (mut answered, mut medians) = (0, Vec::new());
-    let mut round = || -> Result<f64> {
-        let done = messages::ping_pong_beside(&sockets, CONNECTIONS, &message, bench.round, &mut act)?;
-        medians.push(done.latencies.value_at_quantile(0.5) as f64);
-        elapsed += done.elapsed;
-        answered += done.operations;
-        Ok(done.latencies.value_at_quantile(0.99) as f64)
-    };
+    let mut round = || messages::ping_pong_beside(&sockets, CONNECTIONS, &message, bench.round, &mut act);
+    // One that does not count, for what they have begun with.
+    round()?;
     let rounds = (0..bench.rounds).map(|_| round()).collect::<Result<Vec<_>>>()?;
-    let mut row = Row::new(harm.name, rounds);
-    row.beside.push(("p50", median(&medians)));
-    row.beside.push(("answers a second", answered as f64 / elapsed.as_secs_f64()));
+    let took = begun.elapsed().as_secs_f64();
+    let latencies = |quantile| -> Vec<f64> {
+        rounds.iter().map(|done| done.latencies.value_at_quantile(quantile) as f64).collect()
+    };
+    let per_second: Vec<f64> = rounds.iter().map(|done| done.operations as f64 / done.elapsed.as_secs_f64()).collect();
+    let mut row = Row::new(harm.name, latencies(0.99));
+    row.beside = vec![("p50", median(&latencies(0.5))), ("answers a second", median(&per_second))];
     if acts > 0 {
-        row.beside.push(("times a second", acts as f64 / elapsed.as_secs_f64()));
+        row.beside.push(("times a second", acts as f64 / took));
     }
     let after = Memory::of(wharf.pid())?;
     if harm.held == HARMFUL {
