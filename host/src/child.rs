@@ -156,6 +156,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+            place: None,
         };
         let mut terminate = signal(SignalKind::terminate())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.

@@ -39,7 +39,7 @@ impl Starter {
     /// Begins the session of a request that has just arrived, after `before` others in a row. Does not wait for anything.
     pub fn begin(&mut self, arrival: Arrival, permit: Permit, terms: Terms, before: usize) {
         let commons = &self.commons;
-        let sessions = if terms.settings.joined { &commons.sessions } else { &commons.left_behind }.clone();
+        let sessions = commons.sessions_under(&terms.settings).clone();
         match terms.settings.concurrency {
             Concurrency::Task | Concurrency::Serial => {
                 let is_datagram = matches!(arrival, Arrival::Datagram(_));

@@ -21,4 +21,6 @@ pub mod scaffold;
 pub mod serve;
 pub mod server;
 pub mod session;
+pub mod sources;
 pub mod supervisor;
+pub mod verify;

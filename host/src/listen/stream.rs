@@ -115,6 +115,12 @@ impl Stream {
         self.socket.get_ref().shutdown(how)
     }
 
+    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_read_ready(cx))?.retain_ready();
+        Poll::Ready(Ok(()))
+    }
+
     /// Closes so that the client gets all that was sent: a close with bytes of the client's unread, or still to come,
     /// is a reset, and a reset may cost the client the answer it has not read yet (RFC 1122, 4.2.2.13). So: no more
     /// from us, then read away what still comes, for a bounded time.
