@@ -153,6 +153,9 @@ impl Settings {
             }
         }
 
+        // Who is let in is the operator's to say before it is the plugin's, which may only turn more away.
+        let allow = operator.allow.or_else(|| inside.allow.clone()).map(networks);
+        let deny = [operator.deny, inside.deny.clone()].into_iter().flatten().flat_map(networks).collect();
         let all = beside.over(inside).over(defaults);
         let listen = all.listen.map(|list| list.0).unwrap_or_default();
         if listen.is_empty() {
@@ -199,8 +202,8 @@ impl Settings {
                 },
             },
             max_connections: all.max_connections.map_or(1024, NonZeroU32::get),
-            allow: all.allow.map(networks),
-            deny: all.deny.map(networks).unwrap_or_default(),
+            allow,
+            deny,
             args: all.args.unwrap_or_default(),
             timeouts: Timeouts {
                 setup: span(all.timeouts.setup, 10),
@@ -294,6 +297,20 @@ mod tests {
             assert!(refused.contains(&format!("{key}: more than the 4 allowed")), "{refused}");
             assert!(resolve(&format!("{key} = 5")).is_ok() && resolve("").is_ok());
         }
+    }
+
+    #[test]
+    fn a_plugin_lets_nobody_in_whom_the_operator_keeps_out() {
+        let verdicts = |beside: &str, inside: &str, defaults: &str| {
+            let inside = plugins(&format!("listen = 'tcp://127.0.0.1:1'\n{inside}")).unwrap();
+            let settings = Settings::resolve("upper", operators(beside), inside, operators(defaults)).unwrap();
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| settings.admits(SocketAddr::new(ip.parse().unwrap(), 1)))
+        };
+        let (no, not) = (Err("deny"), Err("allow"));
+        assert_eq!(verdicts("", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, no, Ok(())]);
+        assert_eq!(verdicts("deny = '10.0.0.3'", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, Ok(()), no]);
+        assert_eq!(verdicts("", "allow = '10.0.0.1'", "allow = '10.0.0.2'"), [not, Ok(()), not]);
+        assert_eq!(verdicts("", "allow = '10.0.0.1'", ""), [Ok(()), not, not]);
     }
 
     #[test]
