@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod events;
 pub mod listen;
 pub mod log;
+pub mod outlet;
 pub mod plugin;
 pub mod ports;
 pub mod scaffold;
