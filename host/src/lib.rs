@@ -13,6 +13,7 @@ pub mod concurrency;
 pub mod config;
 pub mod endpoint;
 pub mod events;
+pub mod file;
 pub mod listen;
 pub mod log;
 pub mod outlet;
