@@ -4,6 +4,7 @@ use std::thread;
 
 use tokio::runtime::Handle;
 
+use crate::capacity::room_for_a_thread;
 use crate::child;
 use crate::commons::Commons;
 use crate::config::Concurrency;
@@ -28,7 +29,9 @@ pub fn begin(arrival: Arrival, permit: Permit, terms: Terms, commons: &Commons) 
                 runtime.block_on(session::serve(arrival, terms));
                 drop((permit, counted));
             };
-            if let Err(error) = thread::Builder::new().name(plugin.to_string()).spawn(session) {
+            let begun =
+                room_for_a_thread().and_then(|()| thread::Builder::new().name(plugin.to_string()).spawn(session));
+            if let Err(error) = begun {
                 tracing::error!(%plugin, cause = error.to_string(), "host fault: no thread for a session");
             }
         }
