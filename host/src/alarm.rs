@@ -2,8 +2,15 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer that fires later than this after its deadline tells of a host that stood still, by SIGSTOP for one.
+const LATE: Duration = Duration::from_millis(100);
+/// What a wait gets then. What came in time is found ready only when the kernel is asked next, and epoll_wait(2) ends at a SIGCONT
+/// without having been asked.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// A timer for waits that mostly end long before their deadline: it is set when something waits for the first time, and
 /// a deadline that has moved on since is found out when it fires.
@@ -11,15 +18,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
     asked: Asked,
+    /// A deadline that it was late for, and when that one counts.
+    put_off: Option<(Instant, Instant)>,
 }
 
 impl Alarm {
-    /// Ready once `deadline` has passed.
+    /// Ready once `deadline` has passed, and whoever waits has had a chance to see what came before it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let asked = self.asked.before(cx);
+        let (asked, due) = (self.asked.before(cx), deadline);
+        let deadline = self.put_off.filter(|(deadline, _)| *deadline == due).map_or(due, |(_, until)| until);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
@@ -28,10 +38,16 @@ impl Alarm {
         }
         loop {
             ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now < deadline {
+                timer.as_mut().reset(deadline);
+            } else if now < deadline + LATE || deadline != due {
                 return Poll::Ready(());
+            } else {
+                self.put_off = Some((due, now + GRACE));
+                timer.as_mut().reset(now + GRACE);
+                return timer.as_mut().poll(cx);
             }
-            timer.as_mut().reset(deadline);
         }
     }
 }
@@ -70,6 +86,29 @@ mod tests {
             let deadline = Instant::now() + Duration::from_millis(20);
             poll_fn(|cx| alarm.poll(cx, deadline)).await;
             assert!(Instant::now() >= deadline);
+        });
+    }
+
+    #[test]
+    fn one_that_comes_late_leaves_time_to_look_once_more() {
+        runtime().block_on(async {
+            let mut alarm = Alarm::default();
+            let deadline = Instant::now() + Duration::from_millis(1);
+            let mut polls = 0;
+            poll_fn(|cx| {
+                let before = Instant::now();
+                polls += 1;
+                let fired = alarm.poll(cx, deadline);
+                if polls == 1 {
+                    assert!(fired.is_pending());
+                    std::thread::sleep(2 * LATE);
+                } else if fired.is_pending() {
+                    assert!(before >= deadline + LATE, "it was late");
+                }
+                fired
+            })
+            .await;
+            assert!(polls >= 3, "{polls}");
         });
     }
 

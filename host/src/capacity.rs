@@ -1,6 +1,11 @@
 //! How many sessions this machine allows at once.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::ptr;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Mappings of one pooled instance: two for its stack's slot, two for its memory while it lives.
 const MAPPINGS: u64 = 4;
@@ -38,6 +43,34 @@ impl Capacity {
             .unwrap_or(65_530);
         Self { sessions: sessions(descriptors, mappings, asked), descriptors, mappings }
     }
+}
+
+/// Whether the kernel gives the mappings that another thread takes. Asked before one is begun: where the one for its signal stack fails,
+/// std aborts the process, and every session with it. Where another takes the last of it in between, it still does.
+///
+/// # Errors
+/// Those of mmap(2): ENOMEM for want of memory or addresses, at RLIMIT_AS or RLIMIT_DATA, or at `vm.max_map_count`.
+pub fn room_for_a_thread() -> io::Result<()> {
+    /// std's stacks have 2 MiB; what comes with them is little.
+    const TAKES: usize = 4 << 20;
+    #[expect(unsafe_code, reason = "no safe call asks the kernel for as much, and gives it back")]
+    // SAFETY: a new mapping, at an address that the kernel chooses, that nobody else knows of and that is never touched.
+    unsafe {
+        let mapped = mmap_anonymous(ptr::null_mut(), TAKES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
+        Ok(munmap(mapped, TAKES)?)
+    }
+}
+
+/// From here on a file that has reached RLIMIT_FSIZE, be it the cache's, the log's or a guest's, fails the write with EFBIG, as in
+/// CPython. By itself, setrlimit(2) says, SIGXFSZ would end the process.
+///
+/// # Errors
+/// Those of sigaction(2).
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 fn sessions(descriptors: u64, mappings: u64, asked: Option<u32>) -> u32 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use crate::capacity::outlive_file_size_limit;
 use crate::cli::Check;
 use crate::config::{Access, HostConfig, ManifestFile, Origin, Settings, Size};
 use crate::events::one_line;
@@ -23,6 +24,7 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
     log::to_stderr(command.common.log);
     let loader = Arc::new(serve::loader(1, command.common.cache(), false)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
+    runtime.block_on(async { outlive_file_size_limit() })?;
     let mut out = io::stdout().lock();
     let mut all_good = true;
     for path in &command.paths {

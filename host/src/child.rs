@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
+use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
 use crate::commons::SPARE_INSTANCES;
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
@@ -55,11 +56,15 @@ pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
     let (client, _) = arrival.ends();
     let client = client.clone();
     let Terms { plugin, generation, .. } = &terms;
-    let started = tokio::task::spawn_blocking({
-        let terms = terms.clone();
-        move || start(&arrival, &terms)
-    });
-    let mut child = match started.await.map_err(io::Error::other).flatten() {
+    let started = match room_for_a_thread() {
+        Ok(()) => {
+            let terms = terms.clone();
+            let started = tokio::task::spawn_blocking(move || start(&arrival, &terms));
+            started.await.map_err(io::Error::other).flatten()
+        }
+        Err(error) => Err(error),
+    };
+    let mut child = match started {
         Ok(child) => child,
         Err(error) => {
             let generation = &generation.id;
@@ -158,6 +163,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
             place: None,
         };
+        outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
         let _interrupt = signal(SignalKind::interrupt())?;

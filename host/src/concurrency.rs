@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::capacity::room_for_a_thread;
 use crate::child;
 use crate::commons::Commons;
 use crate::config::Concurrency;
@@ -61,7 +62,9 @@ impl Starter {
                     runtime.block_on(session::serve(arrival, terms));
                     drop((permit, counted));
                 };
-                if let Err(error) = thread::Builder::new().name(plugin.to_string()).spawn(session) {
+                let begun =
+                    room_for_a_thread().and_then(|()| thread::Builder::new().name(plugin.to_string()).spawn(session));
+                if let Err(error) = begun {
                     tracing::error!(%plugin, cause = error.to_string(), "host fault: no thread for a session");
                 }
             }

@@ -1,9 +1,17 @@
 //! What scripts read: stdout, one event a line, its first word the event.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
+use std::time::Duration;
 
 use crate::config::Address;
+use crate::outlet::Outlet;
+
+static STDOUT: Outlet = Outlet::new(
+    "events",
+    |bytes| rustix::io::write(io::stdout(), bytes),
+    |lines| tracing::error!(lines, "events are lost: they were not read in time, or could not be written"),
+);
 
 /// Something that happened to a plugin or to the host.
 pub enum Event<'a> {
@@ -25,7 +33,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Prints the event, at once.
+    /// Prints the event. A script that no longer reads does not stop the host.
     pub fn emit(&self) {
         let line = match self {
             Self::Listening(address, plugin) => format!("listening {address} {plugin}"),
@@ -38,10 +46,13 @@ impl Event<'_> {
             Self::Draining(sessions) => format!("draining {sessions}"),
             Self::Stopped => "stopped".to_owned(),
         };
-        // A script that no longer reads must not stop the host.
-        let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        STDOUT.line((line + "\n").as_bytes());
     }
+}
+
+/// Has the events so far printed. Waits for a script that does not read for no longer than `limit`.
+pub fn flush(limit: Duration) {
+    STDOUT.flush(limit);
 }
 
 /// The reason as one line of plain text. What stands in a plugin, names of exports for one, may hold anything, and is

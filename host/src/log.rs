@@ -1,12 +1,21 @@
-//! The log: stderr, one line an entry.
+//! The log: stderr, one line an entry. A reader that does not read loses lines, which are counted; it stops nobody.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::outlet::Outlet;
+
+static STDERR: Outlet = Outlet::new(
+    "log",
+    |bytes| rustix::io::write(io::stderr(), bytes),
+    |lines| tracing::warn!(lines, "the log lost lines: they were not read in time, or could not be written"),
+);
 
 const LEVELS: [LevelFilter; 6] = [
     LevelFilter::OFF,
@@ -24,11 +33,16 @@ const LEVELS: [LevelFilter; 6] = [
 pub fn to_stderr(level: LevelFilter) {
     let ours = Targets::new().with_target("wharf", level).with_target("guest", level);
     let lines = fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| &STDERR)
         .with_ansi(io::stderr().is_terminal())
         // A log that can't be written, to a closed pipe say, must not panic over that.
         .log_internal_errors(false);
     tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
+}
+
+/// Has written what was logged so far. Waits for a reader that does not read for no longer than `limit`.
+pub fn flush(limit: Duration) {
+    STDERR.flush(limit);
 }
 
 /// A level as a child process is told it.

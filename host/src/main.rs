@@ -2,15 +2,18 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
-use wharf::{check, child, serve};
+use wharf::{check, child, events, log, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
+/// How long whoever reads our output gets for the last of it.
+const LAST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read() {
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
     };
+    events::flush(LAST);
+    log::flush(LAST);
     match outcome {
         Ok(Ok(status)) => status,
         // Whoever read our output has had enough, as `head` does.

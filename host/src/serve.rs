@@ -50,7 +50,11 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
         budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
         ports: Ports::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(Engines::prepare_thread)
+        .build()
+        .context("no async runtime")?;
     let end = runtime.block_on(async { Supervisor::new(host.plan, Arc::new(loader), commons).run().await });
     // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
     // of errors that never were.
@@ -69,7 +73,12 @@ pub fn loader(sessions: u32, cache: Option<PathBuf>, behind: bool) -> anyhow::Re
     // Every plugin that is loaded is tried out in an instance.
     let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES + TRIALS))
         .map_err(anyhow::Error::from)
-        .with_context(|| format!("no room for {sessions} sandboxes; set max-connections lower in wharf.toml"))?;
+        .with_context(|| {
+            format!(
+                "no room for {sessions} sandboxes, each of which takes 4 GiB of addresses (not of memory); lift the limit of them \
+                 (ulimit -v, LimitAS=), or set max-connections lower in wharf.toml"
+            )
+        })?;
     let cache = cache.and_then(|folder| match Cache::open(&folder) {
         Ok(cache) => Some(cache),
         Err(error) => {

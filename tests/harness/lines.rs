@@ -41,6 +41,13 @@ impl Lines {
         lines
     }
 
+    /// Of what nobody collects.
+    pub fn none() -> Self {
+        let lines = Self::default();
+        lines.seen().ended = true;
+        lines
+    }
+
     /// Takes the first line that `wanted` accepts and nobody has taken before; waits for it. None where the child
     /// ended, or the deadline came, without one.
     pub fn take(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {

@@ -9,8 +9,10 @@ pub mod folder;
 pub mod guests;
 pub mod hostile;
 pub mod languages;
+pub mod limits;
 mod lines;
 pub mod observe;
+pub mod walk;
 pub mod wharf;
 
 use std::time::Duration;

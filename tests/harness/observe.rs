@@ -45,6 +45,11 @@ impl Wharf {
         self.numbers_in("fd").len()
     }
 
+    /// Which numbers they have.
+    pub fn descriptor_numbers(&self) -> BTreeSet<u64> {
+        self.numbers_in("fd").into_iter().filter_map(|number| u64::try_from(number).ok()).collect()
+    }
+
     /// Its children, those included that have ended and that it has not waited for.
     pub fn children(&self) -> Vec<Pid> {
         let parent = self.pid().as_raw_nonzero().to_string();
@@ -72,7 +77,7 @@ impl Wharf {
         numbers_in(&self.proc(folder))
     }
 
-    fn proc(&self, inside: &str) -> String {
+    pub fn proc(&self, inside: &str) -> String {
         format!("/proc/{}/{inside}", self.pid().as_raw_nonzero())
     }
 }

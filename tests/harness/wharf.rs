@@ -35,6 +35,15 @@ impl Launch {
         Self::by(shell).args(args)
     }
 
+    /// `wharf ARGUMENT…` as root of a user namespace and a mount namespace of its own, from a shell that has done something
+    /// before.
+    pub fn in_namespaces<A: AsRef<std::ffi::OsStr>>(first: &str, args: impl IntoIterator<Item = A>) -> Self {
+        let mut shell = Command::new("unshare");
+        shell.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+        shell.args([&format!("{first} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharf")]);
+        Self::by(shell).args(args)
+    }
+
     fn by(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for variable in ["WHARF_LOG", "RUST_LOG", "XDG_CACHE_HOME"] {
@@ -66,13 +75,25 @@ impl Launch {
         self
     }
 
+    /// Has stdout somewhere else, where its lines are not collected.
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// The same of stderr.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.command.stderr(stderr);
+        self
+    }
+
     pub fn start(mut self) -> Wharf {
         if self.cached {
             self.command.arg("--cache-dir").arg(shared_cache());
         }
         let mut child = self.command.spawn().expect("the binary starts");
-        let events = Lines::collect(child.stdout.take().expect("stdout is piped"));
-        let log = Lines::collect(child.stderr.take().expect("stderr is piped"));
+        let events = child.stdout.take().map_or_else(Lines::none, Lines::collect);
+        let log = child.stderr.take().map_or_else(Lines::none, Lines::collect);
         Wharf { child, events, log }
     }
 }

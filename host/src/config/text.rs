@@ -5,6 +5,11 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::file;
+
+/// The most that a file of settings may hold, in bytes.
+pub const LARGEST: u64 = 1 << 20;
+
 /// Something an operator wrote that can't be used. Prints as one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -44,8 +49,9 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigEr
 /// # Errors
 /// Present, but not readable as UTF-8 text.
 pub fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    match file::read(path, LARGEST).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Some(text)),
+        Ok(Err(_)) => Err(ConfigError::new(path.display(), "not UTF-8 text")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ConfigError::new(path.display(), error)),
     }

@@ -9,6 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -19,6 +21,8 @@ const MAGIC: &[u8; 16] = b"wharf code   v1\n";
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,
+    /// Whether the last entry could not be written, which is said once.
+    failing: Arc<AtomicBool>,
 }
 
 impl Cache {
@@ -31,7 +35,7 @@ impl Cache {
         owners_alone(&fs::metadata(folder)?).map_err(|reason| {
             io::Error::new(io::ErrorKind::PermissionDenied, format!("{}: {reason}", folder.display()))
         })?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), failing: Arc::default() })
     }
 
     /// The compiled code of `component` for `engine`, if it is here and can be trusted.
@@ -52,8 +56,14 @@ impl Cache {
     pub(super) fn write(&self, engine: &Engine, component: &[u8], code: &[u8]) {
         let name = name(engine, component);
         let path = self.folder.join(&name);
-        if let Err(error) = replace(&path, &name, code) {
-            tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");
+        match replace(&path, &name, code) {
+            Ok(()) => self.failing.store(false, Ordering::Relaxed),
+            Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::debug!(entry = %path.display(), %error, "neither can this");
+            }
+            Err(error) => {
+                tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");
+            }
         }
     }
 }
@@ -72,7 +82,10 @@ fn seal(name: &str, code: &[u8]) -> [u8; 32] {
 
 /// Written beside and renamed over, so that no reader ever sees half an entry.
 fn replace(path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    // One name for each writer: the same plugin may be compiled twice at once, under two names of its own.
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}.{writer}.new", std::process::id()));
     let written = (|| {
         // Whatever stands at that name, a link for one, is not written through.
         let _ = fs::remove_file(&temporary);

@@ -74,6 +74,14 @@ impl Engines {
         Ok(Self { instances, small, large: OnceLock::new() })
     }
 
+    /// Does for this thread now what the first guest on it would: where memory is short by then, that ends the process.
+    ///
+    /// # Panics
+    /// The machine does not give the memory.
+    pub fn prepare_thread() {
+        Engine::tls_eager_initialize();
+    }
+
     /// How many instances of the small profile there can be at once.
     pub fn instances(&self) -> u32 {
         self.instances

@@ -1,8 +1,10 @@
 //! The three ways a call into a guest can fail, kept apart: what the guest says, what ends it, and what is our own.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -44,7 +46,7 @@ impl Fault {
 
     /// Sorts what wasmtime returned from a call.
     pub(super) fn from_call(error: wasmtime::Error) -> Self {
-        if error.is::<PoolConcurrencyLimitError>() {
+        if error.is::<PoolConcurrencyLimitError>() || is_short_of_memory(&error) {
             return Self::Host(error);
         }
         if let Some(limit) = error.downcast_ref::<MemoryLimitReached>() {
@@ -63,6 +65,15 @@ impl Fault {
             None => Self::Ended(Cause::Trap(error.root_cause().to_string().replace('\n', " "))),
         }
     }
+}
+
+/// Whether the kernel refused memory: for want of it, or at the process's own limit.
+fn is_short_of_memory(error: &wasmtime::Error) -> bool {
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
+            || cause.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+    };
+    error.is::<wasmtime::OutOfMemory>() || error.chain().any(refused)
 }
 
 impl fmt::Display for Fault {

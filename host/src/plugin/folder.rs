@@ -6,9 +6,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+
+use crate::config;
+use crate::file;
+
+/// The most that a plugin's file may hold, in bytes: ten times what the largest runtimes take.
+const LARGEST: u64 = 256 << 20;
 
 /// Where plugins come from.
 #[derive(Clone, Debug)]
@@ -39,6 +46,8 @@ pub struct Found {
     /// Beside the plugin; there need not be a file.
     manifest: PathBuf,
     pub fingerprint: Fingerprint,
+    /// When a scan first saw the files as they were for this one.
+    since: Instant,
 }
 
 /// The content of a plugin's files. Two that are equal are the same plugin with the same manifest.
@@ -46,6 +55,13 @@ pub struct Found {
 pub struct Fingerprint {
     plugin: Content,
     manifest: Content,
+}
+
+impl Fingerprint {
+    /// Whether a file is there and can't be read, which may pass without any change of it.
+    pub fn is_unreadable(&self) -> bool {
+        [&self.plugin, &self.manifest].into_iter().any(|content| matches!(content, Content::Unreadable(_)))
+    }
 }
 
 /// A plugin's files, read.
@@ -62,8 +78,8 @@ impl Found {
     /// # Errors
     /// A file can't be read, or a manifest is not UTF-8 text; with the fingerprint of that.
     pub fn read(&self) -> Result<Files, (Fingerprint, String)> {
-        let plugin = fs::read(&self.plugin);
-        let manifest = fs::read(&self.manifest);
+        let plugin = file::read(&self.plugin, LARGEST);
+        let manifest = file::read(&self.manifest, config::LARGEST);
         let fingerprint = Fingerprint { plugin: Content::of(&plugin), manifest: Content::of(&manifest) };
         let at =
             |path: &Path, error: &dyn std::fmt::Display| (fingerprint.clone(), format!("{}: {error}", path.display()));
@@ -86,7 +102,7 @@ impl Found {
         [&self.plugin, &self.manifest]
             .into_iter()
             .filter_map(|path| fs::metadata(path).ok())
-            .any(|metadata| Stamp::of(&metadata).is_younger_than(Stamp::FRESH))
+            .any(|metadata| Stamp::of(&metadata).is_younger_than(FRESH, self.since))
     }
 }
 
@@ -116,11 +132,20 @@ pub struct Folder {
 
 struct Seen {
     stamp: Stamp,
+    /// When a file with this stamp was first seen here.
+    since: Instant,
+    /// Whether it was read so long after that no change of it can be without a change of the stamp.
+    settled: bool,
     content: Content,
 }
 
-/// What changes when a file does. Coarse clocks make it blind to a second change shortly after a first, so it is
-/// believed only once it is old.
+/// How long a stamp has to have been seen before what was read counts for good: file systems' clocks are coarse, and blind to a
+/// second change shortly after a first.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How long after its last change a file may still be half-written.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What changes when a file does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -131,10 +156,6 @@ struct Stamp {
 }
 
 impl Stamp {
-    const OLD: Duration = Duration::from_secs(2);
-    /// How long after its last change a file may still be half-written.
-    const FRESH: Duration = Duration::from_secs(1);
-
     fn of(metadata: &fs::Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -145,12 +166,13 @@ impl Stamp {
         }
     }
 
-    fn is_younger_than(&self, age: Duration) -> bool {
+    /// Of a file that has been seen `since` then.
+    fn is_younger_than(&self, age: Duration, since: Instant) -> bool {
         let (seconds, nanoseconds) = self.changed;
         let changed = SystemTime::UNIX_EPOCH
             + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
-        // A time to come is a clock that was set back: not old, then.
-        changed.elapsed().map_or(true, |elapsed| elapsed < age)
+        // A time to come is of a clock that was set back since, and tells nothing.
+        changed.elapsed().unwrap_or_else(|_| since.elapsed()) < age
     }
 }
 
@@ -180,10 +202,14 @@ impl Folder {
         let mut found = BTreeMap::new();
         for (name, plugin) in files {
             let manifest = plugin.with_extension("toml");
-            let fingerprint =
-                Fingerprint { plugin: self.look(&plugin, &mut seen), manifest: self.look(&manifest, &mut seen) };
+            let fingerprint = Fingerprint {
+                plugin: self.look(&plugin, LARGEST, &mut seen),
+                manifest: self.look(&manifest, config::LARGEST, &mut seen),
+            };
             if fingerprint.plugin != Content::Absent {
-                found.insert(name, Found { plugin, manifest, fingerprint });
+                let since = [&plugin, &manifest].into_iter().filter_map(|path| Some(seen.get(path)?.since)).max();
+                let since = since.unwrap_or_else(Instant::now);
+                found.insert(name, Found { plugin, manifest, fingerprint, since });
             }
         }
         self.seen = seen;
@@ -195,17 +221,40 @@ impl Folder {
         self.seen.keys().filter_map(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()))
     }
 
-    fn look(&mut self, path: &Path, seen: &mut HashMap<PathBuf, Seen>) -> Content {
+    fn look(&mut self, path: &Path, most: u64, seen: &mut HashMap<PathBuf, Seen>) -> Content {
+        let now = Instant::now();
         let stamp = match fs::metadata(path) {
             Ok(metadata) => Stamp::of(&metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Content::Absent,
             Err(error) => return Content::Unreadable(error.to_string()),
         };
-        let known = self.seen.remove(path).filter(|known| known.stamp == stamp && !stamp.is_younger_than(Stamp::OLD));
-        let content = known.map_or_else(|| Content::of(&fs::read(path)), |known| known.content);
-        seen.insert(path.to_owned(), Seen { stamp, content: content.clone() });
+        let known = self.seen.remove(path).filter(|known| known.stamp == stamp);
+        let looked = match known {
+            Some(known) if known.settled => known,
+            known => {
+                let since = known.as_ref().map_or(now, |known| known.since);
+                let read = file::read(path, most);
+                match known {
+                    // Nothing says that it changed but that this process has no descriptor or memory to read it with.
+                    Some(known) if read.as_ref().is_err_and(is_ours) => known,
+                    _ => {
+                        let settled = read.is_ok() && now.duration_since(since) >= SETTLED;
+                        Seen { stamp, since, settled, content: Content::of(&read) }
+                    }
+                }
+            }
+        };
+        let content = looked.content.clone();
+        seen.insert(path.to_owned(), looked);
         content
     }
+}
+
+/// Whether it is the process or the machine that is short of something, and not the file that is wrong.
+fn is_ours(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN))
 }
 
 fn plugin_files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
@@ -233,4 +282,23 @@ fn plugin_files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
 
 fn stem(path: &Path) -> Option<&str> {
     path.file_stem().and_then(OsStr::to_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(changed: SystemTime) -> Stamp {
+        let seconds = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        Stamp { device: 1, inode: 1, size: 1, modified: (0, 0), changed: (seconds, 0) }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_file_fresh_for_ever() {
+        let (hour, now) = (Duration::from_secs(3600), Instant::now());
+        let long_ago = now.checked_sub(2 * FRESH).expect("the machine has run for longer");
+        assert!(!stamp(SystemTime::now() - hour).is_younger_than(FRESH, now));
+        assert!(stamp(SystemTime::now() + hour).is_younger_than(hour, now), "it was just seen");
+        assert!(!stamp(SystemTime::now() + hour).is_younger_than(FRESH, long_ago));
+    }
 }

@@ -6,6 +6,8 @@ use std::thread;
 use rustix::process::nice;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::capacity::room_for_a_thread;
+
 /// How much goes through a lane at once: in the quick one more than there are cores, so that none waits for one that is not quite
 /// as quick; in the long one no more than there are cores. Not without end, as a compiler takes memory.
 const WIDTH: usize = 8;
@@ -85,7 +87,9 @@ impl Lanes {
             // Nobody waits any longer where the host stops.
             let _ = done.send(work());
         };
-        thread::Builder::new().name(lane.name().to_owned()).spawn(on_thread).map_err(|error| error.to_string())?;
+        let begun =
+            room_for_a_thread().and_then(|()| thread::Builder::new().name(lane.name().to_owned()).spawn(on_thread));
+        begun.map_err(|error| error.to_string())?;
         outcome.await.map_err(|_| "its thread panicked".to_owned())
     }
 }

@@ -9,6 +9,7 @@ use wasmtime::component::Linker;
 
 use super::command::Command;
 use super::engine::Profile;
+use super::fault::Fault;
 use super::guest::{Guest, Origin};
 use super::handler::Handler;
 use super::instance::State;
@@ -85,11 +86,23 @@ pub enum Refusal {
     Plugin(String),
     #[error("{0}")]
     Manifest(#[from] ConfigError),
+    /// The host or the machine failed, which may pass without any change of the file.
+    #[error("the host failed to load it: {0}")]
+    Host(String),
 }
 
 impl Refusal {
     fn plugin(reason: impl std::fmt::Display) -> Self {
         Self::Plugin(reason.to_string().replace('\n', " "))
+    }
+
+    /// Whether the same file may be taken the next time.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
+    fn host(reason: impl std::fmt::Display) -> Self {
+        Self::Host(reason.to_string().replace('\n', " "))
     }
 }
 
@@ -142,7 +155,10 @@ impl Loader {
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
             .await
             .map_err(|_| Refusal::plugin(format!("no instance after {}", humantime::format_duration(limit))))?
-            .map_err(|fault| Refusal::plugin(format!("no instance can be made: {fault}")))?;
+            .map_err(|fault| match fault {
+                Fault::Host(error) => Refusal::host(format_args!("{error:#}")),
+                fault => Refusal::plugin(format!("no instance can be made: {fault}")),
+            })?;
 
         let generation = Generation::new(id, guest);
         Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, kind })
@@ -155,7 +171,7 @@ impl Loader {
     ) -> Result<T, Refusal> {
         let loader = self.clone();
         let outcome = self.lanes.run(lane, move || work(&loader)).await;
-        outcome.map_err(|error| Refusal::plugin(format!("the host failed to load it: {error}")))?
+        outcome.map_err(Refusal::host)?
     }
 
     /// All that there is to know of a plugin without compiling it, with its code if that is in the cache.
@@ -220,7 +236,7 @@ impl Loader {
 
     fn compiled(&self, uncompiled: Uncompiled, native: &Native) -> Result<Compiled, Refusal> {
         let Uncompiled { profile, settings, facts, id, inside, demand, kind, wasm: _ } = uncompiled;
-        native.prepare().map_err(|error| Refusal::plugin(format!("its memory can't be prepared: {error:#}")))?;
+        native.prepare().map_err(|error| Refusal::host(format_args!("its memory can't be prepared: {error:#}")))?;
         let blueprint = Blueprint { profile, kind: kind.clone() };
         let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone())
             .map_err(|error| Refusal::plugin(unmet(&facts.imports).unwrap_or(error)))?;

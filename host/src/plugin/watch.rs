@@ -2,15 +2,19 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::capacity::room_for_a_thread;
 
 /// How long a folder has to be quiet before it is looked at, and how long at the most that is waited for.
 const QUIET: Duration = Duration::from_millis(50);
@@ -22,6 +26,7 @@ pub struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// The folders watched, by what they were when the watch was made.
     watched: HashMap<PathBuf, (u64, u64)>,
+    hint: Arc<Notify>,
     settled: Arc<Notify>,
     _settling: AbortOnDropHandle<()>,
 }
@@ -32,22 +37,8 @@ impl Watch {
     pub fn start() -> Self {
         let (hint, settled) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let settling = tokio::spawn(settle(hint.clone(), settled.clone()));
-        let sender = hint;
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading is no change, and scans read. An error may mean that events were lost: a hint, too.
-            let reading = event.is_ok_and(
-                |event| matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)),
-            );
-            if !reading {
-                sender.notify_one();
-            }
-        });
-        let watcher = watcher
-            .inspect_err(
-                |error| tracing::warn!(%error, "no events from the file system; looking at the folder instead"),
-            )
-            .ok();
-        Self { watcher, watched: HashMap::new(), settled, _settling: AbortOnDropHandle::new(settling) }
+        let watcher = watcher(&hint).inspect_err(missed).ok();
+        Self { watcher, watched: HashMap::new(), hint, settled, _settling: AbortOnDropHandle::new(settling) }
     }
 
     /// Whether events come at all.
@@ -55,11 +46,32 @@ impl Watch {
         self.watcher.is_some()
     }
 
-    /// Watches these folders, and no others. One that is not there is left for later.
+    /// Watches these folders, and no others. One that is not there is left for later. Where the system gave no watch the last time,
+    /// it is asked again.
     pub fn cover(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
         let wanted: HashMap<PathBuf, (u64, u64)> =
             folders.into_iter().filter_map(|folder| Some((folder.clone(), identity(&folder)?))).collect();
+        match self.watcher.take() {
+            Some(watcher) => match self.cover_by(watcher, wanted) {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => missed(&error),
+            },
+            // It was said that there is none.
+            None => {
+                self.watched.clear();
+                if let Ok(watcher) = watcher(&self.hint).and_then(|watcher| self.cover_by(watcher, wanted)) {
+                    tracing::info!("events from the file system come again");
+                    self.watcher = Some(watcher);
+                }
+            }
+        }
+    }
+
+    fn cover_by(
+        &mut self,
+        mut watcher: RecommendedWatcher,
+        wanted: HashMap<PathBuf, (u64, u64)>,
+    ) -> notify::Result<RecommendedWatcher> {
         // A folder that was made anew under its old name needs a new watch as well.
         let stale: Vec<PathBuf> = self
             .watched
@@ -76,21 +88,46 @@ impl Watch {
                 continue;
             }
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    self.watched.insert(folder, id);
-                }
-                Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "can't watch the folder; looking at it instead");
-                    self.watcher = None;
-                    return;
-                }
+                Ok(()) => _ = self.watched.insert(folder, id),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(watcher)
     }
 
     /// Waits until something may have changed, and the change seems done. Cancel-safe.
     pub async fn changed(&self) {
         self.settled.notified().await;
+    }
+}
+
+fn watcher(hint: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    // notify takes a thread of its own for granted, and panics later where there was none.
+    room_for_a_thread()?;
+    let _ = thread::Builder::new().spawn(|| {})?.join();
+    let hint = hint.clone();
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading is no change, and scans read. An error may mean that events were lost: a hint, too.
+        let reading = event.is_ok_and(
+            |event| matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)),
+        );
+        if !reading {
+            hint.notify_one();
+        }
+    })
+}
+
+fn missed(error: &notify::Error) {
+    tracing::warn!(%error, "no events from the file system; looking at the folder every second instead");
+}
+
+/// Whether the folder went since it was seen to be there.
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 

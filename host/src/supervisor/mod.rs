@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Budget;
+use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
 use crate::commons::Commons;
 use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
 use crate::events::Event;
@@ -88,6 +90,8 @@ struct Entry {
     loading: bool,
     changed_while_loading: bool,
     refused: bool,
+    /// The reason that was given for that, where it was the host's own. It is tried again, and said once.
+    said: Option<String>,
     gone_since: Option<Instant>,
     serving: Option<Serving>,
 }
@@ -131,6 +135,7 @@ impl Supervisor {
     /// # Errors
     /// Signals can't be listened for.
     pub async fn run(mut self) -> io::Result<End> {
+        outlive_file_size_limit()?;
         let mut stop = Stop::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
         loop {
@@ -166,14 +171,18 @@ impl Supervisor {
 
     /// Looks at the folder, and begins what follows from it.
     async fn rescan(&mut self) {
-        self.next_scan = Instant::now() + if self.watch.works() { self.plan.config.rescan } else { POLL };
         self.read_config();
         let scanned = self.folder.scan();
         self.cover();
+        self.next_scan = Instant::now() + if self.watch.works() { self.plan.config.rescan } else { POLL };
         match scanned {
             Ok(found) => {
                 self.folder_is_there = true;
                 self.unload_what_is_gone(&found).await;
+                // Perhaps not for the file's sake, but for want of descriptors: nothing tells when there are some again.
+                if found.values().any(|found| found.fingerprint.is_unreadable()) {
+                    self.scan_within(POLL);
+                }
                 for (name, found) in found {
                     self.load(name, found);
                 }
@@ -268,7 +277,14 @@ impl Supervisor {
         let (loader, defaults, listen) =
             (self.loader.clone(), self.plan.config.defaults.clone(), self.plan.listen.clone());
         self.loads.spawn(async move {
-            let (tried, outcome) = load(&loader, &name, &found, defaults, listen, serving).await;
+            let loading = {
+                let (name, found) = (name.clone(), found.clone());
+                async move { load(&loader, &name, &found, defaults, listen, serving).await }
+            };
+            // A task of its own, so that a panic in it, for want of a thread to read with, is the end of this load alone.
+            let loaded = AbortOnDropHandle::new(tokio::spawn(loading)).await;
+            let (tried, outcome) =
+                loaded.unwrap_or_else(|error| (found.fingerprint.clone(), Err(Refusal::Host(error.to_string()))));
             Load { name, found, tried, outcome }
         });
     }
@@ -281,6 +297,7 @@ impl Supervisor {
         let Load { name, found, tried, outcome } = load;
         let Some(entry) = self.plugins.get_mut(&name) else { return Ok(()) };
         entry.loading = false;
+        let unreadable = tried.is_unreadable();
         entry.tried = Some(tried);
         if std::mem::take(&mut entry.changed_while_loading) {
             self.next_scan = Instant::now();
@@ -293,6 +310,19 @@ impl Supervisor {
             (Err(refusal), _) => Err(refusal),
         };
         entry.refused = loaded.is_err();
+        let failed = loaded.as_ref().err().filter(|refusal| refusal.may_pass()).map(ToString::to_string);
+        if failed.is_some() {
+            entry.tried = None;
+        }
+        if failed.is_some() || unreadable {
+            self.next_scan = self.next_scan.min(Instant::now() + POLL);
+        }
+        // Perhaps its writer is not done: once the file is older, the same answer is final.
+        let is_early = loaded.is_err() && entry.serving.is_some() && found.is_fresh();
+        let is_news = failed.is_none() || failed != entry.said;
+        if !is_early {
+            entry.said = failed;
+        }
         match (loaded, &mut entry.serving) {
             (Ok(loaded), Some(serving)) => {
                 let drain = serving.loaded().settings.clone();
@@ -306,11 +336,11 @@ impl Supervisor {
                     return Err(End::Failed);
                 }
             }
-            // Perhaps its writer is not done: once the file is older, the same answer is final.
-            (Err(_), Some(_)) if found.is_fresh() => {
+            (Err(_), _) if is_early => {
                 entry.tried = None;
                 self.scan_within(HALF_WRITTEN);
             }
+            (Err(_), _) if !is_news => {}
             (Err(refusal), Some(serving)) => {
                 Event::Kept(&name, &serving.loaded().generation.id, &refusal).emit();
             }
@@ -389,11 +419,14 @@ async fn load(
     serving: Option<Arc<str>>,
 ) -> (Fingerprint, Result<Outcome, Refusal>) {
     let reading = found.clone();
-    let read = tokio::task::spawn_blocking(move || reading.read()).await;
+    let read = match room_for_a_thread() {
+        Ok(()) => tokio::task::spawn_blocking(move || reading.read()).await.map_err(io::Error::other),
+        Err(error) => Err(error),
+    };
     let files = match read {
         Ok(Ok(files)) => files,
         Ok(Err((tried, reason))) => return (tried, Err(Refusal::Plugin(reason))),
-        Err(error) => return (found.fingerprint.clone(), Err(Refusal::Plugin(format!("host fault: {error}")))),
+        Err(error) => return (found.fingerprint.clone(), Err(Refusal::Host(error.to_string()))),
     };
     let (path, text) = files.manifest;
     let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
