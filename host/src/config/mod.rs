@@ -12,7 +12,7 @@ pub use address::Address;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
 pub use settings::{Grants, Limits, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
-pub use text::{ConfigError, read};
+pub use text::{ConfigError, MOST_TEXT, read, read_file};
 pub use units::{Size, Span};
 
 /// The known word that `word` was probably meant to be; none where nothing is near.

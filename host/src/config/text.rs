@@ -1,9 +1,16 @@
 //! From TOML text to a typed file, with errors of one line: file, line, key, what is wrong, what would be right.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use super::Size;
+
+/// The largest file of settings, in bytes.
+pub const MOST_TEXT: u64 = 1 << 20;
 
 /// Something an operator wrote that can't be used. Prints as one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -44,11 +51,34 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigEr
 /// # Errors
 /// Present, but not readable as UTF-8 text.
 pub fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    match std::fs::read_to_string(path) {
+    let text = read_file(path, MOST_TEXT).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "not UTF-8 text"))
+    });
+    match text {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ConfigError::new(path.display(), error)),
     }
+}
+
+/// Reads a file of `most` bytes at most. What is no file, a pipe for one, might never end, and is not read at all.
+///
+/// # Errors
+/// As open(2) and read(2); it is no regular file, or a larger one.
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "no regular file"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or(0));
+    if metadata.len() <= most {
+        File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    }
+    if metadata.len().max(bytes.len() as u64) > most {
+        let reason = format!("larger than {}, the most that is read of such a file", Size(most));
+        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
 }
 
 /// serde's ``unknown field `lisen`, expected one of `listen`, `backlog` `` with the nearest one picked out. Its words

@@ -10,6 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::config::{MOST_TEXT, read_file};
+
+/// The largest plugin that is read, in bytes.
+const MOST: u64 = 128 << 20;
+
 /// Where plugins come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -62,8 +67,8 @@ impl Found {
     /// # Errors
     /// A file can't be read, or a manifest is not UTF-8 text; with the fingerprint of that.
     pub fn read(&self) -> Result<Files, (Fingerprint, String)> {
-        let plugin = fs::read(&self.plugin);
-        let manifest = fs::read(&self.manifest);
+        let plugin = read_file(&self.plugin, MOST);
+        let manifest = read_file(&self.manifest, MOST_TEXT);
         let fingerprint = Fingerprint { plugin: Content::of(&plugin), manifest: Content::of(&manifest) };
         let at =
             |path: &Path, error: &dyn std::fmt::Display| (fingerprint.clone(), format!("{}: {error}", path.display()));
@@ -180,8 +185,10 @@ impl Folder {
         let mut found = BTreeMap::new();
         for (name, plugin) in files {
             let manifest = plugin.with_extension("toml");
-            let fingerprint =
-                Fingerprint { plugin: self.look(&plugin, &mut seen), manifest: self.look(&manifest, &mut seen) };
+            let fingerprint = Fingerprint {
+                plugin: self.look(&plugin, MOST, &mut seen),
+                manifest: self.look(&manifest, MOST_TEXT, &mut seen),
+            };
             if fingerprint.plugin != Content::Absent {
                 found.insert(name, Found { plugin, manifest, fingerprint });
             }
@@ -195,14 +202,14 @@ impl Folder {
         self.seen.keys().filter_map(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()))
     }
 
-    fn look(&mut self, path: &Path, seen: &mut HashMap<PathBuf, Seen>) -> Content {
+    fn look(&mut self, path: &Path, most: u64, seen: &mut HashMap<PathBuf, Seen>) -> Content {
         let stamp = match fs::metadata(path) {
             Ok(metadata) => Stamp::of(&metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Content::Absent,
             Err(error) => return Content::Unreadable(error.to_string()),
         };
         let known = self.seen.remove(path).filter(|known| known.stamp == stamp && !stamp.is_younger_than(Stamp::OLD));
-        let content = known.map_or_else(|| Content::of(&fs::read(path)), |known| known.content);
+        let content = known.map_or_else(|| Content::of(&read_file(path, most)), |known| known.content);
         seen.insert(path.to_owned(), Seen { stamp, content: content.clone() });
         content
     }
