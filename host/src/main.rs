@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use wharf::cli::{Arguments, Command, Exit};
+use wharf::plugin::compiler;
 use wharf::{check, child, serve};
 
 #[global_allocator]
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
+        Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),
     };
     match outcome {
         Ok(Ok(status)) => status,

@@ -3,6 +3,7 @@
 mod blueprint;
 mod cache;
 mod command;
+pub mod compiler;
 mod connection;
 mod contract;
 mod cpu;
