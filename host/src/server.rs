@@ -24,7 +24,8 @@ pub struct Service {
 
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
-        let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone() };
+        let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
+        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare };
         Self { terms: RwLock::new(terms), swapped: Notify::new(), commons }
     }
 

@@ -20,6 +20,7 @@ use super::recognise::{Demand, Form, Interface, Kind, needs, recognise, unmet};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
+use crate::counters::Tally;
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
@@ -139,7 +140,7 @@ impl Loader {
             };
         };
 
-        let origin = Origin::without_client(name.into(), id.clone());
+        let origin = Origin::without_client(name.into(), Arc::new(Tally::new(name)), id.clone());
         let limit = settings.timeouts.setup;
         let _trial = self.trials.acquire().await.expect("the semaphore is never closed");
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))

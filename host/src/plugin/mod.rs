@@ -31,7 +31,7 @@ pub use cache::Cache;
 pub use connection::Connection;
 pub use datagram::DatagramSocket;
 pub use engine::Engines;
-pub use fault::{Cause, Fault};
+pub use fault::{Cause, Fault, Kind, Phase};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Request, Running};
