@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -25,10 +25,12 @@ use tracing::level_filters::LevelFilter;
 use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
 use crate::commons::SPARE_INSTANCES;
 use crate::config::Settings;
+use crate::counters::{Report, Tally};
 use crate::endpoint::Endpoint;
 use crate::listen::Arrival;
-use crate::plugin::{Blueprint, Engines};
+use crate::plugin::{Blueprint, Engines, Kind, Phase};
 use crate::session::{self, Terms};
+use crate::throttle::Topic;
 use crate::{log, plugin};
 
 /// The subcommand that makes this program such a child. Not for people.
@@ -55,7 +57,8 @@ struct Job {
 pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
     let (client, _) = arrival.ends();
     let client = client.clone();
-    let Terms { plugin, generation, .. } = &terms;
+    let Terms { plugin, tally, generation, .. } = &terms;
+    tally.begun();
     let started = match room_for_a_thread() {
         Ok(()) => {
             let terms = terms.clone();
@@ -64,11 +67,15 @@ pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
         }
         Err(error) => Err(error),
     };
-    let mut child = match started {
-        Ok(child) => child,
+    let phase = Phase::Process;
+    let (mut child, file) = match started {
+        Ok(started) => started,
         Err(error) => {
-            let generation = &generation.id;
-            tracing::error!(%plugin, %generation, %client, phase = %"process", cause = error.to_string(), "host fault");
+            tally.failed(phase, Kind::Host);
+            if tally.may_log(Topic::Failures, 0) {
+                let (generation, cause) = (&generation.id, error.to_string());
+                tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
+            }
             return;
         }
     };
@@ -80,12 +87,30 @@ pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
             return;
         }
     };
-    let cause = match ended {
-        Ok(status) if status.success() => return,
+    let (kind, cause) = match ended {
+        Ok(status) if status.success() => {
+            // It has said itself what became of the session; what is left is to count it.
+            match read_report(file) {
+                Ok(report) => tally.add(&report),
+                Err(error) => tracing::error!(%plugin, %client, cause = error.to_string(), "host fault: no report"),
+            }
+            return;
+        }
         Ok(status) => cause(status),
-        Err(error) => error.to_string(),
+        Err(error) => (Kind::Host, error.to_string()),
     };
-    tracing::warn!(%plugin, generation = %generation.id, %client, phase = %"process", cause, "session failed");
+    tally.failed(phase, kind);
+    if tally.may_log(Topic::Failures, cause.len()) {
+        tracing::warn!(%plugin, generation = %generation.id, %client, %phase, cause, "session failed");
+    }
+}
+
+/// What the child wrote in the place of its job.
+fn read_report(mut file: File) -> anyhow::Result<Report> {
+    let mut report = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut report)?;
+    Ok(postcard::from_bytes(&report)?)
 }
 
 /// Tells the child that the drain deadline has come, and sees to its end.
@@ -100,16 +125,17 @@ async fn stop(child: &mut Child) -> io::Result<ExitStatus> {
     child.wait().await
 }
 
-fn cause(status: ExitStatus) -> String {
+fn cause(status: ExitStatus) -> (Kind, String) {
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit: status {code}"),
-        (None, Some(signal)) => format!("signal: {signal}"),
-        (None, None) => "exit: unknown".to_owned(),
+        (Some(code), _) => (Kind::Exit, format!("exit: status {code}")),
+        (None, Some(signal)) => (Kind::Signal, format!("signal: {signal}")),
+        (None, None) => (Kind::Exit, "exit: unknown".to_owned()),
     }
 }
 
-/// Starts the child. The host's own descriptor of the connection goes with `arrival`.
-fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
+/// Starts the child. The host's own descriptor of the connection goes with `arrival`. In the file there will be what the
+/// child has counted.
+fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
     let (client, server) = arrival.ends();
     let (socket, packet) = match arrival {
         Arrival::Connection(stream) => (stream.as_fd(), None),
@@ -131,12 +157,13 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
     file.write_all(&(job.len() as u64).to_le_bytes())?;
     file.write_all(&job)?;
     file.write_all(&code)?;
-    Command::new("/proc/self/exe")
+    let child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .stdin(Stdio::from(socket.try_clone_to_owned()?))
-        .stdout(Stdio::from(OwnedFd::from(file)))
+        .stdout(Stdio::from(file.try_clone()?))
         .kill_on_drop(true)
-        .spawn()
+        .spawn()?;
+    Ok((child, file))
 }
 
 /// What the child does: its one session.
@@ -156,8 +183,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let arrival = Arrival::inherited(socket, job.client, job.server, job.packet)?;
+        let tally = Arc::new(Tally::of_one_session(&job.plugin));
         let terms = Terms {
             plugin: job.plugin.into(),
+            tally: tally.clone(),
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
@@ -167,15 +196,26 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
         let _interrupt = signal(SignalKind::interrupt())?;
+        // Who asks all that are called wharf how they are means the host.
+        let _ask = signal(SignalKind::user_defined1())?;
         let session = session::serve(arrival, terms);
         tokio::pin!(session);
         loop {
             tokio::select! {
-                () = &mut session => return Ok(ExitCode::SUCCESS),
+                () = &mut session => break,
                 _ = terminate.recv() => generation.deadline.reach(),
             }
         }
+        write_report(&tally.report())?;
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+fn write_report(report: &Report) -> anyhow::Result<()> {
+    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    file.set_len(0)?;
+    file.rewind()?;
+    Ok(file.write_all(&postcard::to_stdvec(report)?)?)
 }
 
 fn read_job() -> anyhow::Result<(Job, Vec<u8>)> {

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
 use crate::config::Settings;
+use crate::counters::Counters;
 use crate::ports::Ports;
 
 /// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
@@ -30,6 +31,7 @@ pub struct Commons {
     /// How many requests are to be taken at all, where that is bounded.
     pub budget: Option<Arc<Budget>>,
     pub ports: Ports,
+    pub counters: Arc<Counters>,
 }
 
 impl Commons {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
+use wharf::plugin::compiler;
 use wharf::{check, child, events, log, serve};
 
 #[global_allocator]
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
+        Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),
     };
     events::flush(LAST);
     log::flush(LAST);

@@ -49,6 +49,7 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
         kill: CancellationToken::new(),
         budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
         ports: Ports::default(),
+        counters: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -25,7 +25,8 @@ pub struct Service {
 
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
-        let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone(), place: None };
+        let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
+        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, place: None };
         Self { terms: RwLock::new(terms), swapped: Notify::new(), commons }
     }
 
@@ -80,7 +81,7 @@ impl Server {
         let accepting = tokio::spawn({
             let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
             async move {
-                let verifier = Verifier::new(listener.address().clone());
+                let verifier = Verifier::default();
                 let mut starter = Starter::new(service.commons.clone());
                 let begin = |arrival, permit, before| {
                     let Some(terms) = verifier.admit(&arrival, service.terms()) else { return };

@@ -1,7 +1,6 @@
 //! One request's way through its plugin: instance, verify-request, setup, handle, finish, close. The one place that
 //! knows both sockets and guests.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
@@ -16,16 +15,24 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::alarm::{Alarm, Asked};
 use crate::config::{Address, Settings};
+use crate::counters::Tally;
 use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, Datagrams, Packet, Stream};
-use crate::plugin::{Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Request};
+use crate::plugin::{
+    Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Phase, Request,
+};
 use crate::sources::Place;
+use crate::throttle::Topic;
+
+/// The most that is said of a fault, in bytes.
+const CAUSE: usize = 4096;
 
 /// What a session is made of, taken together when its request arrived: whatever is replaced later, this
 /// session ends as it began.
 #[derive(Clone)]
 pub struct Terms {
     pub plugin: Arc<str>,
+    pub tally: Arc<Tally>,
     pub generation: Arc<Generation>,
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
@@ -34,35 +41,13 @@ pub struct Terms {
     pub place: Option<Arc<Place>>,
 }
 
-/// The steps that a session may fail in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    FirstByte,
-    Instance,
-    VerifyRequest,
-    Setup,
-    Handle,
-    Finish,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FirstByte => "first-byte",
-            Self::Instance => "instance",
-            Self::VerifyRequest => "verify-request",
-            Self::Setup => "setup",
-            Self::Handle => "handle",
-            Self::Finish => "finish",
-        })
-    }
-}
-
 /// Serves one request, from its arrival to its close. Returns when its connection, if it is one, is closed.
 pub async fn serve(arrival: Arrival, terms: Terms) {
+    terms.tally.begun();
     let (client, server) = arrival.ends();
     let origin = Arc::new(Origin {
         plugin: terms.plugin.clone(),
+        tally: terms.tally.clone(),
         generation: terms.generation.id.clone(),
         client: client.clone(),
         server: server.clone(),
@@ -89,7 +74,9 @@ pub async fn first_byte(stream: Stream, terms: &Terms) -> Option<Stream> {
         () = terms.generation.deadline.reached() => Cause::Drain,
         () = tokio::time::sleep(limit) => Cause::Timeout(limit),
     };
-    failed(&terms.plugin, &terms.generation.id, stream.client(), Phase::FirstByte, &Fault::Ended(cause));
+    let Terms { plugin, tally, generation, .. } = terms;
+    tally.begun();
+    note((plugin, tally, &generation.id, stream.client()), Phase::FirstByte, &Fault::Ended(cause));
     close(Box::new(stream), terms).await;
     None
 }
@@ -101,26 +88,18 @@ async fn close(connection: Box<dyn Connection>, terms: &Terms) {
     }
 }
 
-/// Says that a step failed, to the log.
-fn failed(plugin: &str, generation: &str, client: &Endpoint, phase: Phase, fault: &Fault) {
-    let cause = fault.to_string();
-    match fault {
-        Fault::Host(_) => tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault"),
-        Fault::Handler(_) | Fault::Ended(_) => {
-            tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
-        }
-    }
-}
-
 /// Says which of the rules kept a client out.
-pub fn refused(plugin: &str, client: &Endpoint, by: &str) {
-    tracing::info!(%plugin, %client, %by, "client refused");
+pub fn refused(plugin: &str, tally: &Arc<Tally>, client: &Endpoint, by: &str) {
+    tally.refused();
+    if tally.may_log(Topic::Refusals, 0) {
+        tracing::info!(%plugin, %client, %by, "client refused");
+    }
 }
 
 /// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
 pub async fn service_actions(terms: &Terms, address: &Address) {
-    let Terms { plugin, generation, settings, spare, .. } = terms;
-    let origin = Origin::without_client(plugin.clone(), generation.id.clone());
+    let Terms { plugin, tally, generation, settings, spare, .. } = terms;
+    let origin = Origin::without_client(plugin.clone(), tally.clone(), generation.id.clone());
     let limit = settings.timeouts.finish;
     let upkeep = async {
         // Never closed, and everybody in the queue has a time limit.
@@ -129,9 +108,41 @@ pub async fn service_actions(terms: &Terms, address: &Address) {
     };
     let done = tokio::time::timeout(limit, upkeep).await.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit))));
     if let Err(fault) = done {
-        let (generation, phase) = (&generation.id, "service-actions");
-        tracing::warn!(%plugin, %generation, server = %address, %phase, cause = fault.to_string(), "upkeep failed");
+        let (generation, phase, cause) = (&generation.id, Phase::ServiceActions, cause_of(&fault));
+        tally.failed(phase, fault.kind());
+        if tally.may_log(Topic::Failures, cause.len()) {
+            tracing::warn!(%plugin, %generation, server = %address, %phase, cause, "upkeep failed");
+        }
     }
+}
+
+/// Counts a fault, and says so in the log, with the names of plugin, generation and client; its cause in words.
+fn note(
+    (plugin, tally, generation, client): (&str, &Arc<Tally>, &str, &Endpoint),
+    phase: Phase,
+    fault: &Fault,
+) -> String {
+    let cause = cause_of(fault);
+    tally.failed(phase, fault.kind());
+    if tally.may_log(Topic::Failures, cause.len()) {
+        match fault {
+            Fault::Host(_) => tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault"),
+            Fault::Handler(_) | Fault::Ended(_) => {
+                tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
+            }
+        }
+    }
+    cause
+}
+
+/// A fault in words, cut off where a handler has too many of them.
+fn cause_of(fault: &Fault) -> String {
+    let mut cause = fault.to_string();
+    if cause.len() > CAUSE {
+        cause.truncate(cause.floor_char_boundary(CAUSE));
+        cause.push('…');
+    }
+    cause
 }
 
 /// As socketserver's `shutdown_request`; the close follows when the connection is dropped.
@@ -167,7 +178,7 @@ impl Session<'_, '_> {
         match self.deadline.bound(running.verify_request()).await {
             Ok(true) => {}
             Ok(false) => {
-                refused(&self.origin.plugin, &self.origin.client, "verify-request");
+                refused(&self.origin.plugin, &self.origin.tally, &self.origin.client, "verify-request");
                 if let Peer::Connection(connection) = running.into_peer() {
                     shut_down(&*connection);
                 }
@@ -200,12 +211,11 @@ impl Session<'_, '_> {
 
     /// Says that a phase failed, to the log and to the plugin.
     async fn failed(&mut self, phase: Phase, fault: Fault) {
-        let Origin { plugin, generation, client, .. } = &*self.origin;
-        failed(plugin, generation, client, phase, &fault);
+        let Origin { plugin, tally, generation, client, .. } = &*self.origin;
+        let cause = note((plugin, tally, generation, client), phase, &fault);
         if matches!(fault, Fault::Host(_) | Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
             return;
         }
-        let cause = fault.to_string();
         let limit = self.terms.settings.timeouts.finish;
         let hook = async {
             // Never closed, and bounded, as everybody in the queue holds a session's permit.
@@ -215,8 +225,7 @@ impl Session<'_, '_> {
         };
         let told = tokio::time::timeout(limit, hook).await;
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
-            let phase = "handle-error";
-            tracing::warn!(%plugin, %generation, %client, %phase, cause = fault.to_string(), "session failed");
+            note((plugin, tally, generation, client), Phase::HandleError, &fault);
         }
     }
 }

@@ -43,6 +43,21 @@ pub struct Engines {
     large: OnceLock<Engine>,
 }
 
+impl Profile {
+    /// As a compiler's process is told it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+
+    /// The profile that [`name`](Self::name) is the name of.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Small, Self::Large].into_iter().find(|profile| profile.name() == name)
+    }
+}
+
 impl Engines {
     /// Reserves room for `instances` of the small profile at once.
     ///
@@ -57,6 +72,7 @@ impl Engines {
             .total_stacks(instances)
             .max_memories_per_component(small::MEMORIES)
             .max_tables_per_component(small::TABLES)
+            .max_tables_per_module(small::TABLES)
             .max_core_instances_per_component(small::CORE_INSTANCES)
             .table_elements(small::TABLE_ELEMENTS as usize)
             .linear_memory_keep_resident(small::KEEP_RESIDENT)

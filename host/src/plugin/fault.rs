@@ -5,9 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
+use super::limits::RESOURCES;
 use crate::config::Size;
 
 /// Why a call into a guest failed.
@@ -24,7 +26,8 @@ pub enum Fault {
 /// What ended an instance.
 #[derive(Debug)]
 pub enum Cause {
-    Trap(String),
+    /// By an instruction, or by a value that it gave the host; in words.
+    Trap(Kind, String),
     /// Its stack ran out.
     Stack,
     /// It asked for more memory than its limit.
@@ -34,14 +37,167 @@ pub enum Cause {
     /// A phase ran for longer than its limit.
     Timeout(Duration),
     Exit(i32),
+    /// It held more of WASI's resources open than it may.
+    Resources,
     /// Its server stopped, or its generation was replaced, and the drain deadline came.
     Drain,
+}
+
+/// The steps that a session may fail in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The wait for a first byte, where there is one before everything else.
+    FirstByte,
+    Instance,
+    VerifyRequest,
+    Setup,
+    Handle,
+    Finish,
+    HandleError,
+    ServiceActions,
+    /// The process that a session has for itself.
+    Process,
+}
+
+impl Phase {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::FirstByte,
+        Self::Instance,
+        Self::VerifyRequest,
+        Self::Setup,
+        Self::Handle,
+        Self::Finish,
+        Self::HandleError,
+        Self::ServiceActions,
+        Self::Process,
+    ];
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstByte => "first-byte",
+            Self::Instance => "instance",
+            Self::VerifyRequest => "verify-request",
+            Self::Setup => "setup",
+            Self::Handle => "handle",
+            Self::Finish => "finish",
+            Self::HandleError => "handle-error",
+            Self::ServiceActions => "service-actions",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// What sort of a fault it was: what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The handler returned an error.
+    Error,
+    /// Trapped by its own word, as a panic ends.
+    Unreachable,
+    /// Trapped by an access beyond its memory or its tables.
+    OutOfBounds,
+    /// Trapped by a division by zero, an overflow, a number that is none.
+    Arithmetic,
+    /// Trapped by a call of no function, or of one of another type.
+    IndirectCall,
+    /// What it gave the host is no value of the contract's: a pointer, a length, a case, text that is not UTF-8.
+    Value,
+    /// Trapped in another way.
+    Trap,
+    Stack,
+    Memory,
+    Cpu,
+    Timeout,
+    Exit,
+    Resources,
+    /// The process of its session was killed.
+    Signal,
+    Drain,
+    /// The host's own.
+    Host,
+}
+
+impl Kind {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Error,
+        Self::Unreachable,
+        Self::OutOfBounds,
+        Self::Arithmetic,
+        Self::IndirectCall,
+        Self::Value,
+        Self::Trap,
+        Self::Stack,
+        Self::Memory,
+        Self::Cpu,
+        Self::Timeout,
+        Self::Exit,
+        Self::Resources,
+        Self::Signal,
+        Self::Drain,
+        Self::Host,
+    ];
+
+    fn of_trap(trap: Trap) -> Self {
+        match trap {
+            Trap::UnreachableCodeReached => Self::Unreachable,
+            Trap::MemoryOutOfBounds | Trap::TableOutOfBounds | Trap::HeapMisaligned | Trap::ArrayOutOfBounds => {
+                Self::OutOfBounds
+            }
+            Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => Self::Arithmetic,
+            Trap::IndirectCallToNull | Trap::BadSignature => Self::IndirectCall,
+            _ => Self::Trap,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Unreachable => "unreachable",
+            Self::OutOfBounds => "out-of-bounds",
+            Self::Arithmetic => "arithmetic",
+            Self::IndirectCall => "indirect-call",
+            Self::Value => "value",
+            Self::Trap => "trap",
+            Self::Stack => "stack",
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Timeout => "timeout",
+            Self::Exit => "exit",
+            Self::Resources => "resources",
+            Self::Signal => "signal",
+            Self::Drain => "drain",
+            Self::Host => "host",
+        })
+    }
 }
 
 impl Fault {
     /// Whether the instance is gone, so that nothing more may be called in it.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::Handler(_))
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Handler(_) => Kind::Error,
+            Self::Host(_) => Kind::Host,
+            Self::Ended(cause) => match cause {
+                Cause::Trap(kind, _) => *kind,
+                Cause::Stack => Kind::Stack,
+                Cause::Memory(_) => Kind::Memory,
+                Cause::Cpu(_) => Kind::Cpu,
+                Cause::Timeout(_) => Kind::Timeout,
+                Cause::Exit(_) => Kind::Exit,
+                Cause::Resources => Kind::Resources,
+                Cause::Drain => Kind::Drain,
+            },
+        }
     }
 
     /// Sorts what wasmtime returned from a call.
@@ -58,11 +214,17 @@ impl Fault {
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
             return Self::Ended(Cause::Exit(exit.0));
         }
+        if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+            return Self::Ended(Cause::Resources);
+        }
         match error.downcast_ref::<Trap>() {
             Some(Trap::StackOverflow) => Self::Ended(Cause::Stack),
-            Some(trap) => Self::Ended(Cause::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned())),
+            Some(trap) => {
+                let text = trap.to_string().trim_start_matches("wasm trap: ").to_owned();
+                Self::Ended(Cause::Trap(Kind::of_trap(*trap), text))
+            }
             // What is left is said of values that crossed the boundary: pointers, lengths, text that is not UTF-8.
-            None => Self::Ended(Cause::Trap(error.root_cause().to_string().replace('\n', " "))),
+            None => Self::Ended(Cause::Trap(Kind::Value, error.root_cause().to_string().replace('\n', " "))),
         }
     }
 }
@@ -89,7 +251,7 @@ impl fmt::Display for Fault {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Trap(trap) => write!(f, "trap: {trap}"),
+            Self::Trap(_, trap) => write!(f, "trap: {trap}"),
             Self::Stack => f.write_str("stack: call stack exhausted"),
             Self::Memory(limit) => write!(f, "memory: more than its {} asked for", Size(*limit)),
             Self::Cpu(limit) => {
@@ -97,6 +259,9 @@ impl fmt::Display for Cause {
             }
             Self::Timeout(limit) => write!(f, "timeout: not done after {}", humantime::format_duration(*limit)),
             Self::Exit(status) => write!(f, "exit: status {status}"),
+            Self::Resources => {
+                write!(f, "resources: more than {RESOURCES} files, streams and waits of WASI open at once")
+            }
             Self::Drain => f.write_str("drain: still running at the drain deadline"),
         }
     }

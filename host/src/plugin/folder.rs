@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::config;
 use crate::file;
 
-/// The most that a plugin's file may hold, in bytes: ten times what the largest runtimes take.
-const LARGEST: u64 = 256 << 20;
+/// The most that a plugin's file may hold, in bytes: five times what the largest runtimes take.
+const LARGEST: u64 = 128 << 20;
 
 /// Where plugins come from.
 #[derive(Clone, Debug)]

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 
 use super::{Blueprint, Connection, DatagramSocket, Fault, command, handler};
 use crate::config::Settings;
+use crate::counters::Tally;
 use crate::endpoint::Endpoint;
 
-/// Who is to be named when something is said of a session.
-#[derive(Clone, Debug)]
+/// Who is to be named when something is said of a session, and where that is counted.
+#[derive(Clone)]
 pub struct Origin {
     pub plugin: Arc<str>,
+    pub tally: Arc<Tally>,
     pub generation: Arc<str>,
     pub client: Endpoint,
     pub server: Endpoint,
@@ -20,8 +22,8 @@ pub struct Origin {
 
 impl Origin {
     /// For calls that no client is concerned in.
-    pub fn without_client(plugin: Arc<str>, generation: Arc<str>) -> Self {
-        Self { plugin, generation, client: Endpoint::Unix(None), server: Endpoint::Unix(None) }
+    pub fn without_client(plugin: Arc<str>, tally: Arc<Tally>, generation: Arc<str>) -> Self {
+        Self { plugin, tally, generation, client: Endpoint::Unix(None), server: Endpoint::Unix(None) }
     }
 }
 

@@ -9,7 +9,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::connection::Client;
 use super::cpu::{self, CpuMeter};
-use super::limits::MemoryCap;
+use super::limits::{MemoryCap, RESOURCES};
 use super::output::Output;
 use super::{Connection, DatagramSocket, Origin};
 use crate::config::{Access, Settings};
@@ -40,6 +40,8 @@ pub(super) fn store(
     connection: Option<Box<dyn Connection>>,
     datagram_socket: Option<Arc<dyn DatagramSocket>>,
 ) -> Store<State> {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES);
     let state = State {
         client: Client::new(connection, settings.timeouts.idle),
         datagram_socket,
@@ -49,7 +51,7 @@ pub(super) fn store(
         settings,
         wasi: None,
         wasi_0_1: None,
-        table: ResourceTable::new(),
+        table,
         outputs: Vec::new(),
     };
     let mut store = Store::new(engine, state);
@@ -78,7 +80,9 @@ impl State {
         let (mut wasi, _) = granted(&self.origin, &self.settings);
         with(&mut wasi);
         if is_module {
-            self.wasi_0_1 = Some(wasi.build_p1());
+            let mut wasi = wasi.build_p1();
+            wasi.ctx().table.set_max_capacity(RESOURCES);
+            self.wasi_0_1 = Some(wasi);
         } else {
             self.wasi = Some(wasi.build());
         }

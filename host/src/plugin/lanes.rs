@@ -2,6 +2,7 @@
 //! ones in lanes of their own.
 
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::nice;
 use tokio::sync::{Semaphore, oneshot};
@@ -14,6 +15,13 @@ const WIDTH: usize = 8;
 
 /// Wasm of more bytes than this is long work: half a second of compiling, or more.
 const LONG_FROM: usize = 1 << 20;
+
+/// What looks quick, and takes longer than this, goes on in the other lane, from the beginning: code of some hundred KB can
+/// take a compiler minutes, if it is made for that.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// Twelve times what Python takes, the largest of the usual guests.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Which work waits for which: a lane's for its own only, so that the replacement of a small plugin never queues behind large
 /// ones.
@@ -29,6 +37,14 @@ impl Lane {
     /// The lane that so many bytes of wasm are compiled in.
     pub(super) fn of(size: usize) -> Self {
         if size > LONG_FROM { Self::Long } else { Self::Quick }
+    }
+
+    /// The longest that one plugin may be compiled in it, in CPU time.
+    pub(super) fn time(self) -> Duration {
+        match self {
+            Self::Quick => QUICK,
+            Self::Long => LONG,
+        }
     }
 
     /// What its threads are called.

@@ -7,6 +7,10 @@ use super::fault::MemoryLimitReached;
 /// The most elements a table may grow to. Components of large languages start with 6,000.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
+/// The most files, streams and waits of WASI that an instance may have open at once: each may be a descriptor, and the
+/// host has only so many for all.
+pub(super) const RESOURCES: usize = 256;
+
 /// Counts linear memory over all memories of an instance, and ends it beyond its limit: a trap with a name tells an
 /// operator more than the allocation failure that a `-1` from `memory.grow` becomes in most languages.
 pub(super) struct MemoryCap {

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 use super::command::Command;
+use super::compiler::{self, Failure};
 use super::engine::Profile;
 use super::fault::Fault;
 use super::guest::{Guest, Origin};
@@ -20,6 +21,7 @@ use super::recognise::{Demand, Form, Interface, Kind, needs, recognise, unmet};
 use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
+use crate::counters::Tally;
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
@@ -140,16 +142,18 @@ impl Loader {
         defaults: ManifestFile,
     ) -> Result<Loaded, Refusal> {
         let plugin = name.to_owned();
-        let draft = self.run(Lane::Quick, move |loader| loader.draft(&plugin, &bytes, beside, defaults)).await?;
-        let Compiled { guest, settings, facts, id, inside, demand, kind } = match draft {
-            Draft::Compiled(compiled) => compiled,
-            Draft::Uncompiled(uncompiled) => {
-                let lane = Lane::of(uncompiled.wasm.len());
-                self.run(lane, move |loader| loader.compile(uncompiled)).await?
-            }
+        let mut draft = self.run(Lane::Quick, move |loader| loader.draft(&plugin, &bytes, beside, defaults)).await?;
+        let Compiled { guest, settings, facts, id, inside, demand, kind } = loop {
+            draft = match draft {
+                Draft::Compiled(compiled) => break compiled,
+                Draft::Uncompiled(uncompiled) => {
+                    let lane = uncompiled.lane;
+                    self.run(lane, move |loader| loader.compile(uncompiled)).await?
+                }
+            };
         };
 
-        let origin = Origin::without_client(name.into(), id.clone());
+        let origin = Origin::without_client(name.into(), Arc::new(Tally::new(name)), id.clone());
         let limit = settings.timeouts.setup;
         let _trial = self.trials.acquire().await.expect("the semaphore is never closed");
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
@@ -184,6 +188,7 @@ impl Loader {
         let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
         fits(found.demand, &found.kind, &settings, name)?;
         let uncompiled = Uncompiled {
+            lane: Lane::of(found.wasm.len()),
             wasm: found.wasm,
             profile: Engines::profile_for(&found.demand),
             settings: Arc::new(settings),
@@ -217,25 +222,32 @@ impl Loader {
             .ok()
     }
 
-    /// Compiles it, and keeps the code for the next run.
-    fn compile(&self, mut uncompiled: Uncompiled) -> Result<Compiled, Refusal> {
+    /// Compiles it, and keeps the code for the next run. What turns out to take longer than its lane has for it is uncompiled
+    /// as before, for the next lane.
+    fn compile(&self, mut uncompiled: Uncompiled) -> Result<Draft, Refusal> {
         let engine = self.engines.engine(uncompiled.profile);
         let begun = Instant::now();
-        let native = Native::compile(engine, &uncompiled.wasm).map_err(|error| {
-            Refusal::plugin(needs(&uncompiled.wasm).unwrap_or_else(|| format!("it does not compile: {error:#}")))
-        })?;
+        let code = match compiler::compile(uncompiled.profile, &uncompiled.wasm, uncompiled.lane.time()) {
+            Ok(code) => code,
+            Err(Failure::Time(_)) if uncompiled.lane == Lane::Quick => {
+                return Ok(Draft::Uncompiled(Uncompiled { lane: Lane::Long, ..uncompiled }));
+            }
+            Err(failure @ Failure::Invalid(_)) => {
+                return Err(Refusal::plugin(needs(&uncompiled.wasm).unwrap_or_else(|| failure.to_string())));
+            }
+            Err(failure) => return Err(Refusal::plugin(failure)),
+        };
         uncompiled.facts.compiled = Some(begun.elapsed());
         if let Some(cache) = &self.cache {
-            match native.serialize() {
-                Ok(code) => cache.write(engine, &uncompiled.wasm, &code),
-                Err(error) => tracing::warn!(%error, "compiled code can't be kept for the next run"),
-            }
+            cache.write(engine, &uncompiled.wasm, &code);
         }
-        self.compiled(uncompiled, &native)
+        let native = Native::deserialize(engine, &code)
+            .map_err(|error| Refusal::plugin(format!("host fault: its code can't be taken over: {error:#}")))?;
+        self.compiled(uncompiled, &native).map(Draft::Compiled)
     }
 
     fn compiled(&self, uncompiled: Uncompiled, native: &Native) -> Result<Compiled, Refusal> {
-        let Uncompiled { profile, settings, facts, id, inside, demand, kind, wasm: _ } = uncompiled;
+        let Uncompiled { profile, settings, facts, id, inside, demand, kind, .. } = uncompiled;
         native.prepare().map_err(|error| Refusal::host(format_args!("its memory can't be prepared: {error:#}")))?;
         let blueprint = Blueprint { profile, kind: kind.clone() };
         let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone())
@@ -254,6 +266,8 @@ enum Draft {
 struct Uncompiled {
     /// The component, or the core module of a WASI 0.1 command.
     wasm: Vec<u8>,
+    /// Where it is to be compiled.
+    lane: Lane,
     profile: Profile,
     settings: Arc<Settings>,
     facts: Facts,

@@ -3,6 +3,7 @@
 mod blueprint;
 mod cache;
 mod command;
+pub mod compiler;
 mod connection;
 mod contract;
 mod cpu;
@@ -30,7 +31,7 @@ pub use cache::Cache;
 pub use connection::Connection;
 pub use datagram::DatagramSocket;
 pub use engine::Engines;
-pub use fault::{Cause, Fault};
+pub use fault::{Cause, Fault, Kind, Phase};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Request, Running};

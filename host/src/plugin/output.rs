@@ -1,4 +1,4 @@
-//! What a guest prints, line by line into the log.
+//! What a guest prints, line by line into the log, as far as the log takes it.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +12,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::Origin;
+use crate::throttle::Topic;
 
 /// The longest line logged as one, in bytes; a longer one is logged in pieces.
 const LINE: usize = 4096;
@@ -59,13 +60,19 @@ impl Line {
     }
 
     fn log(&mut self) {
+        if self.origin.tally.may_log(Topic::Printed, self.begun.len()) {
+            self.write();
+        }
+        self.begun.clear();
+    }
+
+    fn write(&self) {
         let line = String::from_utf8_lossy(self.begun.trim_ascii_end());
         // Control characters would let a guest write into the operator's terminal, or forge a line of ours.
         let line: String =
             line.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect();
         let Origin { plugin, generation, client, .. } = &*self.origin;
         tracing::info!(target: "guest", %plugin, %generation, %client, stream = %self.stream, "{line}");
-        self.begun.clear();
     }
 }
 

@@ -138,6 +138,7 @@ impl Supervisor {
         outlive_file_size_limit()?;
         let mut stop = Stop::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut ask = signal(SignalKind::user_defined1())?;
         loop {
             let retry = async {
                 match self.next_retry {
@@ -153,6 +154,7 @@ impl Supervisor {
                     self.forget_refusals();
                     self.rescan().await;
                 }
+                _ = ask.recv() => self.commons.counters.log(),
                 () = self.watch.changed() => self.rescan().await,
                 () = sleep_until(self.next_scan) => self.rescan().await,
                 () = retry => self.retry(),
@@ -248,6 +250,7 @@ impl Supervisor {
                 serving.close().await;
                 let Loaded { generation, settings, .. } = serving.loaded();
                 self.retire(generation.clone(), settings);
+                serving.log_counts();
                 Event::Unloaded(&name).emit();
             }
         }
@@ -380,6 +383,7 @@ impl Supervisor {
         }
         sessions.close();
         tokio::select! {
+            biased; // Where no session is left, it does not matter that the last deadline was long ago.
             () = sessions.wait() => {}
             () = stop.asked() => {
                 // What is in this process ends with it; children have to be told.
@@ -392,6 +396,7 @@ impl Supervisor {
                 tracing::error!(sessions = sessions.len(), "sessions that did not end at the drain deadline are left");
             }
         }
+        self.commons.counters.log();
         Event::Stopped.emit();
         End::Stopped
     }

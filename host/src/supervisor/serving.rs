@@ -89,6 +89,11 @@ impl Serving {
         closed
     }
 
+    /// Writes what was counted of its sessions to the log.
+    pub(super) fn log_counts(&self) {
+        self.service.terms().tally.log();
+    }
+
     fn announce(&self) {
         Event::Loaded(&self.name, &self.loaded.generation.id).emit();
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::config::Size;
+
 /// What files of other formats begin with.
 const FORMATS: [(&[u8], &str); 17] = [
     (b"\x7fELF\x02\x01\x01\xc8", "native code that wasmtime compiled, and not the wasm it was made of"),
@@ -22,6 +24,9 @@ const FORMATS: [(&[u8], &str); 17] = [
     (b"\xff\xfe", "text in UTF-16, where .wat text is UTF-8"),
     (b"\xfe\xff", "text in UTF-16, where .wat text is UTF-8"),
 ];
+
+/// The most .wat text that is assembled here, in bytes: to take it apart needs 40 times as much memory.
+const MOST_TEXT: usize = 8 << 20;
 
 /// What texts of other languages begin with, in whatever case.
 const TEXTS: [(&str, &str); 6] = [
@@ -68,6 +73,12 @@ pub(super) fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 }
 
 fn assembled(text: &str) -> Result<Vec<u8>, String> {
+    if text.len() > MOST_TEXT {
+        let (size, most) = (text.len(), Size(MOST_TEXT as u64));
+        return Err(format!(
+            "{size} bytes of .wat text, where {most} are the most; `wasm-tools parse` makes binary wasm of it"
+        ));
+    }
     wat::parse_str(text).map_err(|error| {
         // Of the multi-line message, what is wrong and where.
         let text = error.to_string();
