@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod activation;
 mod addresses;
 mod cache;
 mod check;
@@ -38,3 +39,4 @@ mod sockets;
 mod socketserver_table;
 mod timeouts;
 mod unix;
+mod upgrade;

@@ -28,7 +28,7 @@ use crate::endpoint::Endpoint;
 use crate::listen::Arrival;
 use crate::plugin::{Blueprint, Engines};
 use crate::session::{self, Terms};
-use crate::{log, plugin};
+use crate::{activation, log, plugin, systemd, upgrade};
 
 /// The subcommand that makes this program such a child. Not for people.
 pub const COMMAND: &str = "session";
@@ -126,7 +126,11 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
     file.write_all(&(job.len() as u64).to_le_bytes())?;
     file.write_all(&job)?;
     file.write_all(&code)?;
-    Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    for name in activation::VARIABLES.into_iter().chain([systemd::VARIABLE, upgrade::VARIABLE]) {
+        command.env_remove(name);
+    }
+    command
         .arg(COMMAND)
         .stdin(Stdio::from(socket.try_clone_to_owned()?))
         .stdout(Stdio::from(OwnedFd::from(file)))
@@ -160,6 +164,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
         let _interrupt = signal(SignalKind::interrupt())?;
+        // As is an upgrade, when a service manager sends its signal to all processes of a service.
+        let _upgrade = signal(SignalKind::user_defined2())?;
         let session = session::serve(arrival, terms);
         tokio::pin!(session);
         loop {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
+use crate::listen::Inherited;
 use crate::ports::Ports;
 
 /// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
@@ -29,4 +30,6 @@ pub struct Commons {
     /// How many requests are to be taken at all, where that is bounded.
     pub budget: Option<Arc<Budget>>,
     pub ports: Ports,
+    /// Sockets that are there already.
+    pub inherited: Inherited,
 }

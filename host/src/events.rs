@@ -22,6 +22,8 @@ pub enum Event<'a> {
     /// The host stops, with this many sessions running.
     Draining(usize),
     Stopped,
+    /// The host's place is taken by the one in this process.
+    Upgraded(u32),
 }
 
 impl Event<'_> {
@@ -37,6 +39,7 @@ impl Event<'_> {
             Self::Failed(address, plugin, reason) => format!("failed {address} {plugin}: {}", one_line(reason)),
             Self::Draining(sessions) => format!("draining {sessions}"),
             Self::Stopped => "stopped".to_owned(),
+            Self::Upgraded(pid) => format!("upgraded {pid}"),
         };
         // A script that no longer reads must not stop the host.
         let mut stdout = io::stdout().lock();

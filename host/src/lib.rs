@@ -2,6 +2,7 @@
 //! through it.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
+pub mod activation;
 pub mod alarm;
 pub mod budget;
 pub mod capacity;
@@ -22,3 +23,5 @@ pub mod serve;
 pub mod server;
 pub mod session;
 pub mod supervisor;
+pub mod systemd;
+pub mod upgrade;

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use wharf::cli::{Arguments, Command, Exit};
-use wharf::{check, child, serve};
+use wharf::{activation, check, child, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,6 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WRONG: u8 = 2;
 
 fn main() -> ExitCode {
+    let sockets = activation::sockets();
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(Exit::Asked(text)) => {
@@ -25,8 +26,8 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
-        Command::Serve(command) => command.resolve().map(serve::serve),
-        Command::Run(command) => command.resolve().map(serve::serve),
+        Command::Serve(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
+        Command::Run(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
