@@ -64,8 +64,7 @@ impl Launch {
             Ok(())
         };
         #[expect(unsafe_code, reason = "descriptors are handed to a child in no other way")]
-        // SAFETY: the allocation is small, and no other thread of this process has the allocator's lock for long: glibc
-        // makes it usable in the child of a fork.
+        // SAFETY: nothing in it takes a lock but the allocator, which glibc makes usable in the child of a fork.
         unsafe {
             self.command.pre_exec(place);
         }
