@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod activation;
 mod addresses;
 mod cache;
 mod check;
@@ -45,3 +46,4 @@ mod socketserver_table;
 mod sources;
 mod timeouts;
 mod unix;
+mod upgrade;

@@ -31,7 +31,7 @@ use crate::listen::Arrival;
 use crate::plugin::{Blueprint, Engines, Kind, Phase};
 use crate::session::{self, Terms};
 use crate::throttle::Topic;
-use crate::{log, plugin};
+use crate::{activation, log, plugin, systemd, upgrade};
 
 /// The subcommand that makes this program such a child. Not for people.
 pub const COMMAND: &str = "session";
@@ -157,7 +157,11 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
     file.write_all(&(job.len() as u64).to_le_bytes())?;
     file.write_all(&job)?;
     file.write_all(&code)?;
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    for name in activation::VARIABLES.into_iter().chain([systemd::VARIABLE, upgrade::VARIABLE]) {
+        command.env_remove(name);
+    }
+    let child = command
         .arg(COMMAND)
         .stdin(Stdio::from(socket.try_clone_to_owned()?))
         .stdout(Stdio::from(file.try_clone()?))
@@ -198,6 +202,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let _interrupt = signal(SignalKind::interrupt())?;
         // Who asks all that are called wharf how they are means the host.
         let _ask = signal(SignalKind::user_defined1())?;
+        // As is an upgrade, when a service manager sends its signal to all processes of a service.
+        let _upgrade = signal(SignalKind::user_defined2())?;
         let session = session::serve(arrival, terms);
         tokio::pin!(session);
         loop {

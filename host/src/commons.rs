@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Budget;
 use crate::config::Settings;
 use crate::counters::Counters;
+use crate::listen::Inherited;
 use crate::ports::Ports;
 
 /// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
@@ -32,6 +33,8 @@ pub struct Commons {
     pub budget: Option<Arc<Budget>>,
     pub ports: Ports,
     pub counters: Arc<Counters>,
+    /// Sockets that are there already.
+    pub inherited: Inherited,
 }
 
 impl Commons {

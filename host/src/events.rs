@@ -30,6 +30,8 @@ pub enum Event<'a> {
     /// The host stops, with this many sessions running.
     Draining(usize),
     Stopped,
+    /// The host's place is taken by the one in this process.
+    Upgraded(u32),
 }
 
 impl Event<'_> {
@@ -45,6 +47,7 @@ impl Event<'_> {
             Self::Failed(address, plugin, reason) => format!("failed {address} {plugin}: {}", one_line(reason)),
             Self::Draining(sessions) => format!("draining {sessions}"),
             Self::Stopped => "stopped".to_owned(),
+            Self::Upgraded(pid) => format!("upgraded {pid}"),
         };
         STDOUT.line((line + "\n").as_bytes());
     }

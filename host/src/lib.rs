@@ -2,6 +2,7 @@
 //! through it.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
+pub mod activation;
 pub mod alarm;
 pub mod budget;
 pub mod capacity;
@@ -26,5 +27,7 @@ pub mod server;
 pub mod session;
 pub mod sources;
 pub mod supervisor;
+pub mod systemd;
 pub mod throttle;
+pub mod upgrade;
 pub mod verify;

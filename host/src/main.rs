@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
 use wharf::plugin::compiler;
-use wharf::{check, child, events, log, serve};
+use wharf::{activation, check, child, events, log, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,6 +17,7 @@ const WRONG: u8 = 2;
 const LAST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    let sockets = activation::sockets();
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(Exit::Asked(text)) => {
@@ -29,8 +30,8 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
-        Command::Serve(command) => command.resolve().map(serve::serve),
-        Command::Run(command) => command.resolve().map(serve::serve),
+        Command::Serve(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
+        Command::Run(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),

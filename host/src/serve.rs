@@ -13,10 +13,13 @@ use tracing::level_filters::LevelFilter;
 use crate::budget::Budget;
 use crate::capacity::Capacity;
 use crate::commons::{Commons, SPARE_INSTANCES};
+use crate::listen::{Handed, Inherited};
 use crate::log;
 use crate::plugin::{Cache, Engines, Loader, TRIALS, WARM_INSTANCES};
 use crate::ports::Ports;
 use crate::supervisor::{End, Plan, Supervisor};
+use crate::systemd::Manager;
+use crate::upgrade::{Predecessor, Program};
 
 /// What the command line asked for.
 pub struct Host {
@@ -25,11 +28,12 @@ pub struct Host {
     pub log: LevelFilter,
 }
 
-/// Serves until told to stop.
+/// Serves until told to stop, on `sockets` where plugins ask for their addresses.
 ///
 /// # Errors
-/// The machine does not give what serving takes.
-pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
+/// The machine does not give what serving takes, or a host that is to be replaced does not give its sockets.
+pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
+    let program = Program::of_this_process().context("the path of this program is not known")?;
     log::to_stderr(host.log);
     let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
     let loader = loader(capacity.sessions, host.cache, true)?;
@@ -40,27 +44,35 @@ pub fn serve(host: Host) -> anyhow::Result<ExitCode> {
         "wharf {}",
         env!("CARGO_PKG_VERSION")
     );
-    let commons = Commons {
-        cap: Arc::new(Semaphore::new(capacity.sessions as usize)),
-        spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
-        sessions: TaskTracker::new(),
-        left_behind: TaskTracker::new(),
-        children: TaskTracker::new(),
-        kill: CancellationToken::new(),
-        budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
-        ports: Ports::default(),
-        counters: Arc::default(),
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_start(Engines::prepare_thread)
         .build()
         .context("no async runtime")?;
-    let end = runtime.block_on(async { Supervisor::new(host.plan, Arc::new(loader), commons).run().await });
+    let end = runtime.block_on(async {
+        let predecessor = Predecessor::meet().await?.map(|(predecessor, left)| {
+            sockets.extend(left);
+            predecessor
+        });
+        let commons = Commons {
+            cap: Arc::new(Semaphore::new(capacity.sessions as usize)),
+            spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+            sessions: TaskTracker::new(),
+            left_behind: TaskTracker::new(),
+            children: TaskTracker::new(),
+            kill: CancellationToken::new(),
+            budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
+            ports: Ports::default(),
+            counters: Arc::default(),
+            inherited: Inherited::new(sockets),
+        };
+        let supervisor = Supervisor::new(host.plan, Arc::new(loader), commons, program, Manager::of_this_process());
+        supervisor.run(predecessor).await.context("signals can't be listened for")
+    });
     // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
     // of errors that never were.
     std::mem::forget(runtime);
-    Ok(match end.context("signals can't be listened for")? {
+    Ok(match end? {
         End::Stopped => ExitCode::SUCCESS,
         End::Failed | End::AtOnce => ExitCode::FAILURE,
     })

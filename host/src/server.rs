@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commons::Commons;
 use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
-use crate::listen::{Arrival, Caps, Listener, Permit, Stream, accept_until};
+use crate::listen::{Arrival, Caps, Handed, Listener, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::ports::Claim;
 use crate::session::{self, Terms};
@@ -58,15 +58,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds and begins to accept.
+    /// Opens the listener and begins to accept.
     ///
     /// # Errors
-    /// As [`Listener::bind`]; an address that another server here has is said to be that server's.
+    /// As [`Listener::open`]; an address that another server here has is said to be that server's.
     pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
         let Terms { plugin, settings, .. } = service.terms();
         let commons = &service.commons;
-        let listener = Listener::bind(asked, &settings.socket).map_err(|error| commons.ports.explain(asked, error))?;
-        let listener = Arc::new(listener);
+        let listener = Listener::open(asked, &plugin, &settings.socket, &commons.inherited);
+        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, error))?);
         let claim = commons.ports.claim(listener.address(), plugin);
         let cap = cap(&settings);
         let caps = Caps {
@@ -135,6 +135,25 @@ impl Server {
         self.stop.cancel();
         // Ends at once: it accepts what the kernel had accepted, and waits for nothing.
         let _ = self.accepting.await;
+    }
+
+    /// The listener's socket, for the host that is to come.
+    ///
+    /// # Errors
+    /// The machine has no descriptor left.
+    pub fn hand(&self, plugin: &str) -> io::Result<Handed> {
+        self.listener.hand(plugin.into(), self.asked.clone())
+    }
+
+    /// Stops accepting where another process accepts on the same socket: what the kernel holds is that one's now.
+    /// Sessions go on.
+    pub async fn leave(self) {
+        // It is ended where it waits, so never with a request in its hands.
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        self.stop.cancel();
+        // The loop that had the other one is gone.
+        Arc::into_inner(self.listener).into_iter().for_each(Listener::leave);
     }
 }
 

@@ -22,7 +22,7 @@ pub use datagram_client::DatagramClient;
 pub use family::{CONCURRENCIES, Family};
 pub use folder::Folder;
 pub use guests::{answer, answers, fixture};
-pub use wharf::{Launch, Wharf};
+pub use wharf::{Launch, Successor, Wharf};
 
 /// How long anything may take that is expected to happen. It bounds failing tests, not passing ones.
 pub const DEADLINE: Duration = Duration::from_secs(45);

@@ -1,11 +1,15 @@
 //! The binary as a child of the test: started, watched, signalled, killed at the latest when the test ends.
 
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{dup2, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::lines::Lines;
@@ -44,9 +48,41 @@ impl Launch {
         Self::by(shell).args(args)
     }
 
+    /// `PROGRAM ARGUMENT…`, where PROGRAM is the binary at a path of the test's.
+    pub fn program<A: AsRef<std::ffi::OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        Self::by(Command::new(program)).args(args)
+    }
+
+    /// `wharf ARGUMENT…` with these descriptors from 3 on, as systemd starts it.
+    pub fn activated<A: AsRef<std::ffi::OsStr>>(sockets: Vec<OwnedFd>, args: impl IntoIterator<Item = A>) -> Self {
+        let launch = Self::after("export LISTEN_PID=$$", args).env("LISTEN_FDS", sockets.len().to_string());
+        launch.descriptors(sockets)
+    }
+
+    fn descriptors(mut self, descriptors: Vec<OwnedFd>) -> Self {
+        let place = move || {
+            // First out of the way of each other.
+            let copies: Vec<OwnedFd> =
+                descriptors.iter().map(|fd| fcntl_dupfd_cloexec(fd, 100)).collect::<Result<_, _>>()?;
+            for (copy, number) in copies.iter().zip(3..) {
+                #[expect(unsafe_code, reason = "dup2(2) has no safe form")]
+                // SAFETY: the child is about to become another program; what it has under this number goes with it.
+                let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+                dup2(copy, &mut place)?;
+            }
+            Ok(())
+        };
+        #[expect(unsafe_code, reason = "descriptors are handed to a child in no other way")]
+        // SAFETY: nothing in it takes a lock but the allocator, which glibc makes usable in the child of a fork.
+        unsafe {
+            self.command.pre_exec(place);
+        }
+        self
+    }
+
     fn by(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for variable in ["WHARF_LOG", "RUST_LOG", "XDG_CACHE_HOME"] {
+        for variable in ["WHARF_LOG", "RUST_LOG", "XDG_CACHE_HOME", "NOTIFY_SOCKET"] {
             command.env_remove(variable);
         }
         Self { command, cached: true }
@@ -143,6 +179,20 @@ impl Wharf {
         Event { url: url.to_owned(), generation: generation.to_owned(), reason: reason.to_owned() }
     }
 
+    /// Waits until another process has taken its place, or its successor's. stdout and the log are that one's, too.
+    #[track_caller]
+    pub fn upgraded(&self) -> Successor {
+        let line = self.line("upgraded PID", |line| line.starts_with("upgraded "));
+        let pid = line.strip_prefix("upgraded ").and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        Successor { pid: pid.expect("a process's number") }
+    }
+
+    /// Waits until nobody holds its stdout and stderr any more: it and all its successors have ended.
+    #[track_caller]
+    pub fn all_ended(&self) {
+        assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
+    }
+
     /// Waits for exactly this line on stdout.
     #[track_caller]
     pub fn says(&self, line: &str) {
@@ -206,7 +256,7 @@ impl Wharf {
     #[track_caller]
     pub fn ended_within(&mut self, limit: Duration) -> i32 {
         let status = self.exited_within(limit);
-        assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
+        self.all_ended();
         status
     }
 
@@ -246,5 +296,27 @@ impl Drop for Wharf {
             eprintln!("--- its stdout\n{}", self.events().join("\n"));
             eprintln!("--- its stderr\n{}\n---", self.log().join("\n"));
         }
+    }
+}
+
+/// The host that took another's place. Killed at the latest when the test ends.
+pub struct Successor {
+    pid: Pid,
+}
+
+impl Successor {
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("it runs");
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        let _ = kill_process(self.pid, Signal::KILL);
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::inherited::Loan;
 use crate::config::{Address, SocketSettings, UnixSettings};
 
 /// A socket and the file that stands for it, if it has one.
@@ -16,6 +17,8 @@ pub(super) struct Bound {
     /// With the port the kernel chose.
     pub(super) address: Address,
     pub(super) file: Option<SocketFile>,
+    /// Where it was not bound here.
+    pub(super) loan: Option<Loan>,
 }
 
 /// Binds `address`.
@@ -42,7 +45,7 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
             socket.bind(&SockAddr::from(*addr))?;
             let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
             let address = if kind == Type::STREAM { Address::Tcp(local) } else { Address::Udp(local) };
-            Ok(Bound { socket, address, file: None })
+            Ok(Bound { socket, address, file: None, loan: None })
         }
         Address::Unix(path) => bind_unix(address, path, Type::STREAM, settings),
         Address::Unixgram(path) => bind_unix(address, path, Type::DGRAM, settings),
@@ -54,7 +57,7 @@ fn bind_unix(address: &Address, path: &Path, kind: Type, settings: &SocketSettin
     let address = address.clone();
     if let Some(name) = path.as_os_str().as_bytes().strip_prefix(b"@") {
         socket.bind(&abstract_address(name)?)?;
-        return Ok(Bound { socket, address, file: None });
+        return Ok(Bound { socket, address, file: None, loan: None });
     }
     // On Linux the file gets the socket's own mode, less the umask: nobody is let in before the mode below is set.
     rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(settings.unix.mode))?;
@@ -68,7 +71,7 @@ fn bind_unix(address: &Address, path: &Path, kind: Type, settings: &SocketSettin
     }
     let file = SocketFile::of(path)?;
     file.give_to(&settings.unix)?;
-    Ok(Bound { socket, address, file: Some(file) })
+    Ok(Bound { socket, address, file: Some(file), loan: None })
 }
 
 /// unix(7): an abstract name begins with a NUL, and is as long as it says.
@@ -99,6 +102,22 @@ pub(super) struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// The file that a process before this made; none if it is gone by now, or another.
+    pub(super) fn left(address: &Address, made: (u64, u64)) -> Option<Self> {
+        let (Address::Unix(path) | Address::Unixgram(path)) = address else { return None };
+        Self::of(path).ok().filter(|file| file.identity == made)
+    }
+
+    /// Its device and inode.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Leaves the file to the process that has the socket now.
+    pub(super) fn leave(self) {
+        std::mem::forget(self);
     }
 
     /// Sets its owner, then who else may use it.

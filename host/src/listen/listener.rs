@@ -1,7 +1,7 @@
 //! A bound socket that requests arrive on.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::SocketFlags;
@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::bind::{Bound, SocketFile, bind};
+use super::inherited::{Handed, Inherited, Loan};
 use super::{Datagrams, Packet, Stream};
 use crate::config::{Address, SocketSettings};
 use crate::endpoint::Endpoint;
@@ -61,6 +62,8 @@ pub struct Listener {
     /// This end, as sessions are told it: none for a wildcard, where it depends on the connection.
     local: Option<Endpoint>,
     file: Option<SocketFile>,
+    /// Where it was not bound here.
+    loan: Option<Loan>,
 }
 
 enum Kind {
@@ -69,15 +72,28 @@ enum Kind {
 }
 
 impl Listener {
-    /// Binds `address`; a stream socket listens, too.
+    /// Takes the socket over that was inherited for this plugin's `address`, else binds; a stream socket listens, too.
     ///
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn bind(address: &Address, settings: &SocketSettings) -> io::Result<Self> {
-        let Bound { socket, address, file } = bind(address, settings)?;
+    pub fn open(address: &Address, plugin: &str, settings: &SocketSettings, from: &Inherited) -> io::Result<Self> {
+        let bound = match from.take(plugin, address)? {
+            Some(bound) => bound,
+            None => bind(address, settings)?,
+        };
+        let is_inherited = bound.loan.is_some();
+        let listener = Self::over(bound, settings)?;
+        if is_inherited {
+            listener.adjust(settings)?;
+        }
+        Ok(listener)
+    }
+
+    fn over(bound: Bound, settings: &SocketSettings) -> io::Result<Self> {
+        let Bound { socket, address, file, loan } = bound;
         let local = match &address {
             Address::Tcp(addr) | Address::Udp(addr) => (!addr.ip().is_unspecified()).then_some(Endpoint::Inet(*addr)),
             Address::Unix(path) | Address::Unixgram(path) => Some(Endpoint::Unix(path.to_str().map(str::to_owned))),
@@ -89,7 +105,30 @@ impl Listener {
             let both = Interest::READABLE | Interest::WRITABLE;
             Kind::Datagram(Arc::new(Datagrams::new(register(socket, both)?, settings.max_packet_size)))
         };
-        Ok(Self { kind, address, local, file })
+        Ok(Self { kind, address, local, file, loan })
+    }
+
+    /// The same socket once more, for the host that is to come.
+    ///
+    /// # Errors
+    /// The machine has no descriptor left.
+    pub fn hand(&self, plugin: Arc<str>, asked: Address) -> io::Result<Handed> {
+        let socket = match &self.kind {
+            Kind::Stream(socket) => socket.get_ref().as_fd(),
+            Kind::Datagram(socket) => socket.as_fd(),
+        };
+        Ok(Handed {
+            socket: socket.try_clone_to_owned()?.into(),
+            address: self.address.clone(),
+            user: Some((plugin, asked)),
+            activated: self.loan.as_ref().is_some_and(Loan::is_activated),
+            file: self.file.as_ref().map(SocketFile::identity),
+        })
+    }
+
+    /// Closes it here alone: another process has the same socket, and now the file, too.
+    pub fn leave(self) {
+        self.file.into_iter().for_each(SocketFile::leave);
     }
 
     /// Where it listens, with the real port.

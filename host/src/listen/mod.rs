@@ -3,10 +3,12 @@
 mod accept;
 mod bind;
 mod datagram;
+mod inherited;
 mod listener;
 mod stream;
 
 pub use accept::{Caps, Permit, accept_until};
 pub use datagram::{Datagrams, Packet};
+pub use inherited::{Handed, Inherited};
 pub use listener::{Arrival, Listener};
 pub use stream::Stream;

@@ -4,7 +4,7 @@
 mod serving;
 mod stop;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::budget::Budget;
 use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
@@ -21,6 +21,8 @@ use crate::commons::Commons;
 use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
 use crate::events::Event;
 use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
+use crate::systemd::Manager;
+use crate::upgrade::{Handover, PATIENCE, Predecessor, Program, Upgrade};
 use serving::Serving;
 use stop::Stop;
 
@@ -80,6 +82,19 @@ pub struct Supervisor {
     next_retry: Option<Instant>,
     /// When the last of the replaced generations has to be gone.
     last_deadline: Instant,
+    /// What this host's successor is started from, and the upgrade under way. Until that ends, nothing is changed here.
+    program: Program,
+    upgrade: Option<Upgrade>,
+    manager: Manager,
+    /// What is told once no load is left to wait for.
+    awaited: Option<Awaited>,
+}
+
+/// What loads belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Start,
+    Reload,
 }
 
 /// One name in the folder.
@@ -113,7 +128,7 @@ enum Outcome {
 impl Supervisor {
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn new(plan: Plan, loader: Arc<Loader>, commons: Commons) -> Self {
+    pub fn new(plan: Plan, loader: Arc<Loader>, commons: Commons, program: Program, manager: Manager) -> Self {
         let now = Instant::now();
         Self {
             folder: Folder::new(plan.source.clone()),
@@ -127,19 +142,34 @@ impl Supervisor {
             next_scan: now,
             next_retry: None,
             last_deadline: now,
+            program,
+            upgrade: None,
+            manager,
+            awaited: Some(Awaited::Start),
         }
     }
 
-    /// Serves until told to stop.
+    /// Serves until told to stop, or replaced by a successor; in the place of `predecessor`, if there is one.
     ///
     /// # Errors
     /// Signals can't be listened for.
-    pub async fn run(mut self) -> io::Result<End> {
+    pub async fn run(mut self, predecessor: Option<Predecessor>) -> io::Result<End> {
         outlive_file_size_limit()?;
         let mut stop = Stop::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ask = signal(SignalKind::user_defined1())?;
+        let mut upgrade = signal(SignalKind::user_defined2())?;
+        self.rescan().await;
+        if let Some(predecessor) = predecessor
+            && let Err(end) = self.succeed(predecessor, &mut stop).await
+        {
+            return Ok(end);
+        }
         loop {
+            if self.loads.is_empty() {
+                self.settled();
+            }
+            let free = self.upgrade.is_none();
             let retry = async {
                 match self.next_retry {
                     Some(at) => sleep_until(at).await,
@@ -150,15 +180,26 @@ impl Supervisor {
             tokio::select! {
                 () = stop.asked() => break,
                 () = enough => break,
-                _ = hangup.recv() => {
+                // Once all that was there before is told of, so that nobody is left to tell of it.
+                _ = upgrade.recv(), if self.awaited.is_none() => self.begin_upgrade(),
+                outcome = upgraded(&mut self.upgrade) => {
+                    self.upgrade = None;
+                    match outcome {
+                        Ok(handover) => return Ok(self.hand_over(handover, stop).await),
+                        Err(cause) => tracing::error!(cause, "upgrade failed: this host serves on"),
+                    }
+                }
+                _ = hangup.recv(), if free => {
+                    self.manager.reloading();
+                    self.awaited.get_or_insert(Awaited::Reload);
                     self.forget_refusals();
                     self.rescan().await;
                 }
                 _ = ask.recv() => self.commons.counters.log(),
-                () = self.watch.changed() => self.rescan().await,
-                () = sleep_until(self.next_scan) => self.rescan().await,
-                () = retry => self.retry(),
-                Some(load) = self.loads.join_next() => match load {
+                () = self.watch.changed(), if free => self.rescan().await,
+                () = sleep_until(self.next_scan), if free => self.rescan().await,
+                () = retry, if free => self.retry(),
+                Some(load) = self.loads.join_next(), if free => match load {
                     Ok(load) => {
                         if self.loaded(load).await.is_err() {
                             return Ok(End::Failed);
@@ -168,7 +209,99 @@ impl Supervisor {
                 },
             }
         }
+        if let Some(upgrade) = self.upgrade.take() {
+            upgrade.end().await;
+        }
         Ok(self.drain(stop).await)
+    }
+
+    /// Tells of what was awaited.
+    fn settled(&mut self) {
+        let Some(awaited) = self.awaited.take() else { return };
+        if awaited == Awaited::Start {
+            self.settle_sockets();
+        }
+        let serving: Vec<&Serving> = self.plugins.values().filter_map(|entry| entry.serving.as_ref()).collect();
+        let addresses: usize = serving.iter().map(|serving| serving.servers().len()).sum();
+        self.manager.ready(&format!("Plugins: {}, addresses: {addresses}", serving.len()));
+    }
+
+    /// Names the sockets that nobody asked for, now that everybody was asked.
+    fn settle_sockets(&self) {
+        let idle: Vec<String> = self.commons.inherited.settle().iter().map(Address::to_string).collect();
+        if !idle.is_empty() {
+            tracing::warn!(sockets = idle.join(" "), "no plugin listens there: these sockets of systemd's are kept");
+        }
+    }
+
+    /// Loads everything, and serves once the predecessor gives way: until then nobody was served here, so that nothing
+    /// is lost if this host may not.
+    ///
+    /// # Errors
+    /// How this host ends instead.
+    async fn succeed(&mut self, predecessor: Predecessor, stop: &mut Stop) -> Result<(), End> {
+        let gone = |error: io::Error| {
+            tracing::error!(%error, "the running host did not give way");
+            End::Failed
+        };
+        let mut loaded = Vec::new();
+        while !self.loads.is_empty() {
+            tokio::select! {
+                () = stop.asked() => return Err(End::Stopped),
+                answer = predecessor.gives_way() => {
+                    return Err(gone(answer.err().unwrap_or_else(|| io::ErrorKind::InvalidData.into())));
+                }
+                Some(load) = self.loads.join_next() => match load {
+                    Ok(load) => {
+                        match &load.outcome {
+                            Ok(_) => predecessor.hears_that_loaded(&load.name).await,
+                            Err(refusal) => predecessor.hears_that_refused(&load.name, &refusal.to_string()).await,
+                        }
+                        loaded.push(load);
+                    }
+                    Err(error) => tracing::error!(cause = error.to_string(), "host fault"),
+                },
+            }
+        }
+        predecessor.hears_that_ready().await;
+        tokio::select! {
+            () = stop.asked() => return Err(End::Stopped),
+            answer = predecessor.gives_way() => answer.map_err(gone)?,
+        }
+        // An address that can't be had is tried for again, as the predecessor does.
+        self.plan.strict = false;
+        for load in loaded {
+            self.loaded(load).await?;
+        }
+        predecessor.hears_that_serving(self.commons.inherited.taken()).await;
+        // A service manager knows that the service is ready, and would not believe this process before it is told of it.
+        self.awaited = None;
+        self.settle_sockets();
+        Ok(())
+    }
+
+    /// Starts a successor, which takes over if it can serve what is served here.
+    fn begin_upgrade(&mut self) {
+        if self.upgrade.is_some() {
+            return tracing::warn!("an upgrade is under way already");
+        }
+        let failed = |cause: String| tracing::error!(cause, "upgrade failed: this host serves on");
+        if self.commons.budget.is_some() {
+            return failed("a host that ends by itself, after --requests, is not replaced".to_owned());
+        }
+        let serving = || self.plugins.values().filter_map(|entry| entry.serving.as_ref());
+        let handed = serving().flat_map(Serving::hand).collect::<io::Result<Vec<_>>>();
+        let sockets = handed.and_then(|mut handed| {
+            handed.extend(self.commons.inherited.idle()?);
+            Ok(handed)
+        });
+        match sockets {
+            Ok(sockets) => {
+                let plugins = serving().map(|serving| serving.name().to_owned()).collect();
+                self.upgrade = Some(Upgrade::begin(self.program.clone(), sockets, plugins, PATIENCE));
+            }
+            Err(error) => failed(error.to_string()),
+        }
     }
 
     /// Looks at the folder, and begins what follows from it.
@@ -372,19 +505,53 @@ impl Supervisor {
     /// Stops accepting, and gives what runs its time.
     async fn drain(mut self, mut stop: Stop) -> End {
         self.loads.abort_all();
-        let sessions = self.commons.sessions.clone();
-        Event::Draining(sessions.len()).emit();
+        let sessions = self.commons.sessions.len();
+        self.manager.stopping(sessions);
+        Event::Draining(sessions).emit();
+        self.close_all_but(&HashSet::new()).await;
+        let end = self.last_sessions(&mut stop, &[&self.commons.sessions]).await;
+        if end == End::Stopped {
+            Event::Stopped.emit();
+        }
+        end
+    }
+
+    /// Leaves what the successor took, closes the rest, and gives what runs its time. stdout is the successor's.
+    async fn hand_over(mut self, handover: Handover, mut stop: Stop) -> End {
+        self.loads.abort_all();
+        self.manager.succeeded_by(handover.pid);
+        self.close_all_but(&handover.taken).await;
+        Event::Upgraded(handover.pid).emit();
+        let sessions = [&self.commons.sessions, &self.commons.left_behind];
+        tracing::info!(pid = handover.pid, sessions = sessions.map(TaskTracker::len).iter().sum::<usize>(), "upgraded");
+        // Nobody waits for this process to end, so those sessions have their time, too, that a stop leaves behind.
+        self.last_sessions(&mut stop, &sessions).await
+    }
+
+    /// Ends all servers but those that another process has now.
+    async fn close_all_but(&mut self, taken: &HashSet<(Arc<str>, Address)>) {
         for entry in std::mem::take(&mut self.plugins).into_values() {
             if let Some(mut serving) = entry.serving {
+                let name: Arc<str> = serving.name().into();
+                serving.leave(|address| taken.contains(&(name.clone(), address.clone()))).await;
                 serving.close().await;
                 let Loaded { generation, settings, .. } = serving.loaded();
                 self.retire(generation.clone(), settings);
             }
         }
-        sessions.close();
+    }
+
+    /// Waits for the end of these sessions, for as long as their deadlines allow.
+    async fn last_sessions(&self, stop: &mut Stop, trackers: &[&TaskTracker]) -> End {
+        let ended = async {
+            for sessions in trackers {
+                sessions.close();
+                sessions.wait().await;
+            }
+        };
         tokio::select! {
             biased; // Where no session is left, it does not matter that the last deadline was long ago.
-            () = sessions.wait() => {}
+            () = ended => {}
             () = stop.asked() => {
                 // What is in this process ends with it; children have to be told.
                 self.commons.kill.cancel();
@@ -393,12 +560,20 @@ impl Supervisor {
                 return End::AtOnce;
             }
             () = sleep_until(self.last_deadline + LAST) => {
-                tracing::error!(sessions = sessions.len(), "sessions that did not end at the drain deadline are left");
+                let sessions: usize = trackers.iter().map(|sessions| sessions.len()).sum();
+                tracing::error!(sessions, "sessions that did not end at the drain deadline are left");
             }
         }
         self.commons.counters.log();
-        Event::Stopped.emit();
         End::Stopped
+    }
+}
+
+/// Waits for the end of the upgrade that is under way; forever while none is.
+async fn upgraded(upgrade: &mut Option<Upgrade>) -> Result<Handover, String> {
+    match upgrade {
+        Some(upgrade) => upgrade.outcome().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,10 +1,12 @@
 //! One plugin that serves: its generation, its settings, its servers.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::commons::Commons;
 use crate::config::{Address, Settings};
 use crate::events::Event;
+use crate::listen::Handed;
 use crate::plugin::{Generation, Loaded};
 use crate::server::{Server, Service};
 
@@ -29,6 +31,14 @@ impl Serving {
             serving.listen(address);
         }
         serving
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn servers(&self) -> &[Server] {
+        &self.servers
     }
 
     pub(super) fn loaded(&self) -> &Loaded {
@@ -70,6 +80,22 @@ impl Serving {
         self.failing.clear();
         for address in self.close_all_but(&[]).await {
             self.closed(&address);
+        }
+    }
+
+    /// Its sockets, for the host that is to come.
+    pub(super) fn hand(&self) -> impl Iterator<Item = io::Result<Handed>> {
+        self.servers.iter().map(|server| server.hand(&self.name))
+    }
+
+    /// Stops accepting at those addresses, with their real ports, that another process has now.
+    pub(super) async fn leave(&mut self, taken: impl Fn(&Address) -> bool) {
+        for server in std::mem::take(&mut self.servers) {
+            if taken(server.address()) {
+                server.leave().await;
+            } else {
+                self.servers.push(server);
+            }
         }
     }
 

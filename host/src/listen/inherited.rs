@@ -1,0 +1,110 @@
+//! Sockets that another process bound, and that are used instead of binding: systemd's, and those of the host before this.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use socket2::Socket;
+
+use super::bind::{Bound, SocketFile};
+use crate::config::Address;
+
+/// A bound socket on its way from one process to another.
+pub struct Handed {
+    pub socket: Socket,
+    /// Where it is bound, with its real port.
+    pub address: Address,
+    /// The plugin that has it, and its address as the manifest has it; none while no plugin has it.
+    pub user: Option<(Arc<str>, Address)>,
+    /// Whether it is systemd's: kept for as long as the host lives, and its file is not ours to touch.
+    pub activated: bool,
+    /// The device and inode of the file that stands for it, where that is ours.
+    pub file: Option<(u64, u64)>,
+}
+
+/// The sockets that this process was handed.
+#[derive(Clone, Default)]
+pub struct Inherited(Arc<Mutex<Vec<Entry>>>);
+
+struct Entry {
+    handed: Handed,
+    loan: Weak<()>,
+}
+
+/// For as long as it lives, nobody else gets the same socket.
+pub(super) struct Loan {
+    _alive: Arc<()>,
+    activated: bool,
+}
+
+impl Loan {
+    /// Whether it is systemd's socket.
+    pub(super) fn is_activated(&self) -> bool {
+        self.activated
+    }
+}
+
+impl Inherited {
+    pub fn new(handed: Vec<Handed>) -> Self {
+        let entries = handed.into_iter().map(|handed| Entry { handed, loan: Weak::new() });
+        Self(Arc::new(Mutex::new(entries.collect())))
+    }
+
+    /// The socket for this address of this plugin, if there is one and nobody has it. A port that the kernel chose is
+    /// found again by who asked for it.
+    ///
+    /// # Errors
+    /// The machine has no descriptor left.
+    pub(super) fn take(&self, plugin: &str, asked: &Address) -> io::Result<Option<Bound>> {
+        let mut entries = self.entries();
+        let free = || entries.iter().enumerate().filter(|(_, entry)| entry.loan.strong_count() == 0);
+        let same_user = |(user, address): &(Arc<str>, Address)| **user == *plugin && address == asked;
+        let place = free()
+            .find(|(_, entry)| entry.handed.user.as_ref().is_some_and(same_user))
+            .or_else(|| free().find(|(_, entry)| entry.handed.address == *asked))
+            .map(|(place, _)| place);
+        let Some(place) = place else { return Ok(None) };
+        let entry = &mut entries[place];
+        let socket = entry.handed.socket.try_clone()?;
+        // It need not be when it comes from elsewhere.
+        socket.set_nonblocking(true)?;
+        let alive = Arc::new(());
+        entry.loan = Arc::downgrade(&alive);
+        let address = entry.handed.address.clone();
+        let file = entry.handed.file.and_then(|identity| SocketFile::left(&address, identity));
+        Ok(Some(Bound { socket, address, file, loan: Some(Loan { _alive: alive, activated: entry.handed.activated }) }))
+    }
+
+    /// Which of the sockets, in the order they were handed over, somebody has now.
+    pub fn taken(&self) -> Vec<usize> {
+        let entries = self.entries();
+        entries.iter().enumerate().filter(|(_, entry)| entry.loan.strong_count() > 0).map(|(place, _)| place).collect()
+    }
+
+    /// Once all have had their turn: lets go of what the host before this left and nobody wants. Returns which of
+    /// systemd's nobody has.
+    pub fn settle(&self) -> Vec<Address> {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.handed.activated);
+        let idle = entries.iter().filter(|entry| entry.loan.strong_count() == 0);
+        idle.map(|entry| entry.handed.address.clone()).collect()
+    }
+
+    /// What nobody has, for the next host.
+    ///
+    /// # Errors
+    /// The machine has no descriptor left.
+    pub fn idle(&self) -> io::Result<Vec<Handed>> {
+        let entries = self.entries();
+        let idle = entries.iter().filter(|entry| entry.loan.strong_count() == 0);
+        idle.map(|Entry { handed, .. }| {
+            let Handed { address, activated, file, .. } = handed;
+            let socket = handed.socket.try_clone()?;
+            Ok(Handed { socket, address: address.clone(), user: None, activated: *activated, file: *file })
+        })
+        .collect()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
