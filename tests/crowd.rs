@@ -1,7 +1,6 @@
 //! A thousand clients at once, many of them up to no good.
 
-use rustix::process::{Resource, getrlimit, setrlimit};
-
+use crate::harness::client::raise_descriptor_limit;
 use crate::harness::guests::shipped;
 use crate::harness::hostile::{HOSTILE, Hostile};
 use crate::harness::{Client, Folder, Wharf, answer, answers, fixture};
@@ -86,11 +85,4 @@ fn a_thousand_clients_among_every_hostile_guest_are_all_answered() {
     assert!(!wharf.log().iter().any(|line| line.contains("host fault")), "none of it is the host's fault");
     drop(deaf);
     wharf.stop();
-}
-
-/// As many descriptors as may be: this process has a thousand sockets, and so has its child, which inherits the limit.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
 }

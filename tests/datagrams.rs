@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
 use crate::harness::guests::rust;
-use crate::harness::{CONCURRENCIES, DEADLINE, DatagramClient, Family, Folder, Wharf, answers};
+use crate::harness::{CONCURRENCIES, DEADLINE, DatagramClient, Family, Folder, Launch, Wharf, answers};
 
 fn misbehave(family: Family, settings: &str) -> (Folder, Wharf, String) {
     let folder = Folder::new();
@@ -117,6 +117,33 @@ fn no_network_grants_a_path() {
         third.set_nonblocking(true).expect("set");
         assert!(third.recv(&mut [0; 16]).is_err(), "nothing has come");
         wharf.stop();
+    }
+}
+
+#[test]
+fn one_that_takes_its_time_holds_no_other_up() {
+    for family in Family::DATAGRAMS {
+        for workers in ["1", "4"] {
+            let folder = Folder::new();
+            folder.manifest(
+                "misbehave",
+                &format!("{}limits.cpu = '1m'\ntimeouts.drain = '1ms'", family.listen(&folder, "misbehave")),
+            );
+            folder.plugin("misbehave", &rust("misbehave-udp"));
+            let launch = Launch::new(["serve".as_ref(), folder.path()]).env("TOKIO_WORKER_THREADS", workers);
+            let wharf = launch.start();
+            let url = wharf.url("misbehave");
+            // More of them than are served in a row before others have their turn.
+            let spinners: Vec<_> = (0..50).map(|_| DatagramClient::to(&url)).collect();
+            for spinner in &spinners {
+                spinner.send("spin");
+            }
+            let client = DatagramClient::to(&url);
+            for round in 0..3 {
+                client.send(format!("hello {round}")).hears(format!("hello {round}"));
+            }
+            wharf.stop();
+        }
     }
 }
 

@@ -48,6 +48,11 @@ fn ticks(pid: u32) -> Result<[Duration; 4]> {
     Ok([next()?, next()?, next()?, next()?])
 }
 
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd")).context("the server has gone")?.count())
+}
+
 /// Memory of a process, in KiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
@@ -69,5 +74,11 @@ impl Memory {
 
     pub fn total(self) -> u64 {
         self.resident + self.page_tables
+    }
+
+    /// What a process grew by from `self` on, for each of so many connections, in KiB: resident memory and page tables.
+    pub fn grown_to(self, after: Self, connections: usize) -> (f64, f64) {
+        let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
+        (each(self.resident, after.resident), each(self.page_tables, after.page_tables))
     }
 }

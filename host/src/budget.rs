@@ -28,6 +28,11 @@ impl Budget {
         self.left.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
+    /// The same if it is there at once.
+    pub fn try_reserve(&self) -> Option<OwnedSemaphorePermit> {
+        self.left.clone().try_acquire_owned().ok()
+    }
+
     /// A request was taken.
     pub fn spend(&self, reserved: OwnedSemaphorePermit) {
         reserved.forget();

@@ -108,7 +108,7 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<Child> {
     let (client, server) = arrival.ends();
     let (socket, packet) = match arrival {
         Arrival::Connection(stream) => (stream.as_fd(), None),
-        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.clone())),
+        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.to_vec())),
     };
     let job = Job {
         plugin: terms.plugin.to_string(),
@@ -160,6 +160,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+            place: None,
         };
         let mut terminate = signal(SignalKind::terminate())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.

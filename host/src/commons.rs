@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
+use crate::config::Settings;
 use crate::listen::Inherited;
 use crate::ports::Ports;
 
@@ -32,4 +33,11 @@ pub struct Commons {
     pub ports: Ports,
     /// Sockets that are there already.
     pub inherited: Inherited,
+}
+
+impl Commons {
+    /// Those that a session of a plugin with these settings is one of.
+    pub fn sessions_under(&self, settings: &Settings) -> &TaskTracker {
+        if settings.joined { &self.sessions } else { &self.left_behind }
+    }
 }

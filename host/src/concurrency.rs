@@ -1,8 +1,12 @@
 //! How a request's session runs beside the others: socketserver's mix-ins.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 use crate::child;
 use crate::commons::Commons;
@@ -10,34 +14,85 @@ use crate::config::Concurrency;
 use crate::listen::{Arrival, Permit};
 use crate::session::{self, Terms};
 
-/// Begins the session of a request that has just arrived. Does not wait for anything.
-pub fn begin(arrival: Arrival, permit: Permit, terms: Terms, commons: &Commons) {
-    let sessions = if terms.settings.joined { &commons.sessions } else { &commons.left_behind };
-    match terms.settings.concurrency {
-        Concurrency::Task | Concurrency::Serial => {
-            sessions.spawn(async move {
-                session::serve(arrival, terms).await;
-                drop(permit);
-            });
-        }
-        Concurrency::Thread => {
-            let (runtime, counted) = (Handle::current(), sessions.token());
-            let plugin = terms.plugin.clone();
-            // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
-            let session = move || {
-                runtime.block_on(session::serve(arrival, terms));
-                drop((permit, counted));
-            };
-            if let Err(error) = thread::Builder::new().name(plugin.to_string()).spawn(session) {
-                tracing::error!(%plugin, cause = error.to_string(), "host fault: no thread for a session");
+/// Begins the sessions of one listener, each as its manifest says.
+pub struct Starter {
+    commons: Commons,
+    /// Whether other threads might take some of what this one has to do.
+    shared: bool,
+    /// How many datagrams are still to have tasks of their own, as the last without one took long.
+    apart: u32,
+}
+
+/// What a session may take of the thread that takes datagrams in. One that takes more has the next [`APART`] begin in tasks.
+const LONG: Duration = Duration::from_micros(200);
+const APART: u32 = 32;
+/// How many datagrams are served in a row where they were taken in, while other threads might take some of them.
+const ALONE: usize = 8;
+
+impl Starter {
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(commons: Commons) -> Self {
+        Self { commons, shared: Handle::current().metrics().num_workers() > 1, apart: 0 }
+    }
+
+    /// Begins the session of a request that has just arrived, after `before` others in a row. Does not wait for anything.
+    pub fn begin(&mut self, arrival: Arrival, permit: Permit, terms: Terms, before: usize) {
+        let commons = &self.commons;
+        let sessions = commons.sessions_under(&terms.settings).clone();
+        match terms.settings.concurrency {
+            Concurrency::Task | Concurrency::Serial => {
+                let is_datagram = matches!(arrival, Arrival::Datagram(_));
+                let session = async move {
+                    session::serve(arrival, terms).await;
+                    drop(permit);
+                };
+                if is_datagram && (before < ALONE || !self.shared) {
+                    self.begin_here(session, &sessions);
+                } else {
+                    sessions.spawn(session);
+                }
+            }
+            Concurrency::Thread => {
+                let (runtime, counted) = (Handle::current(), sessions.token());
+                let plugin = terms.plugin.clone();
+                // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
+                let session = move || {
+                    runtime.block_on(session::serve(arrival, terms));
+                    drop((permit, counted));
+                };
+                if let Err(error) = thread::Builder::new().name(plugin.to_string()).spawn(session) {
+                    tracing::error!(%plugin, cause = error.to_string(), "host fault: no thread for a session");
+                }
+            }
+            Concurrency::Process => {
+                let (counted, kill) = (commons.children.token(), commons.kill.clone());
+                sessions.spawn(async move {
+                    child::serve(arrival, terms, kill).await;
+                    drop((permit, counted));
+                });
             }
         }
-        Concurrency::Process => {
-            let (counted, kill) = (commons.children.token(), commons.kill.clone());
-            sessions.spawn(async move {
-                child::serve(arrival, terms, kill).await;
-                drop((permit, counted));
-            });
+    }
+
+    /// Serves a datagram at once if that needs no wait, as most do not: a task for each would cost as much as its guest. What
+    /// has to wait goes on in a task.
+    fn begin_here(&mut self, session: impl Future<Output = ()> + Send + 'static, sessions: &TaskTracker) {
+        if self.apart > 0 {
+            self.apart -= 1;
+            sessions.spawn(session);
+            return;
+        }
+        let mut session = Box::pin(session);
+        let begun = Instant::now();
+        // Nobody is to be woken: the task that it may become is polled when it begins. And a panic, which would be a fault of
+        // ours, costs one session and not the listener, as in a task.
+        let polled = catch_unwind(AssertUnwindSafe(|| session.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+        if begun.elapsed() > LONG {
+            self.apart = APART;
+        }
+        if let Ok(Poll::Pending) = polled {
+            sessions.spawn(session);
         }
     }
 }

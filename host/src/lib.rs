@@ -22,6 +22,8 @@ pub mod scaffold;
 pub mod serve;
 pub mod server;
 pub mod session;
+pub mod sources;
 pub mod supervisor;
 pub mod systemd;
 pub mod upgrade;
+pub mod verify;

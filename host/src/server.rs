@@ -8,12 +8,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::commons::Commons;
-use crate::concurrency;
+use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
-use crate::listen::{Caps, Handed, Listener, accept_until};
+use crate::listen::{Arrival, Caps, Handed, Listener, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::ports::Claim;
 use crate::session::{self, Terms};
+use crate::verify::Verifier;
 
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
@@ -24,7 +25,7 @@ pub struct Service {
 
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
-        let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone() };
+        let terms = Terms { plugin: plugin.into(), generation, settings, spare: commons.spare.clone(), place: None };
         Self { terms: RwLock::new(terms), swapped: Notify::new(), commons }
     }
 
@@ -79,7 +80,17 @@ impl Server {
         let accepting = tokio::spawn({
             let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
             async move {
-                let begin = |arrival, permit| concurrency::begin(arrival, permit, service.terms(), &service.commons);
+                let verifier = Verifier::new(listener.address().clone());
+                let mut starter = Starter::new(service.commons.clone());
+                let begin = |arrival, permit, before| {
+                    let Some(terms) = verifier.admit(&arrival, service.terms()) else { return };
+                    match arrival {
+                        Arrival::Connection(stream) if terms.settings.instance_on_first_byte => {
+                            begin_later(stream, permit, terms, service.clone());
+                        }
+                        arrival => starter.begin(arrival, permit, terms, before),
+                    }
+                };
                 accept_until(&listener, &caps, &stop, begin).await;
             }
         });
@@ -143,6 +154,17 @@ impl Server {
         // The loop that had the other one is gone.
         Arc::into_inner(self.listener).into_iter().for_each(Listener::leave);
     }
+}
+
+/// Begins a connection's session when its client's first byte has come. Until then it has a task of its own, which is far smaller than
+/// a session's, and neither thread nor process.
+fn begin_later(stream: Stream, permit: Permit, terms: Terms, service: Arc<Service>) {
+    let sessions = service.commons.sessions_under(&terms.settings).clone();
+    sessions.spawn(async move {
+        if let Some(stream) = session::first_byte(stream, &terms).await {
+            Starter::new(service.commons.clone()).begin(Arrival::Connection(stream), permit, terms, 0);
+        }
+    });
 }
 
 fn cap(settings: &Settings) -> u32 {

@@ -1,5 +1,5 @@
-//! One request's way through its plugin: verify, instance, verify-request, setup, handle, finish, close. The one
-//! place that knows both sockets and guests.
+//! One request's way through its plugin: instance, verify-request, setup, handle, finish, close. The one place that
+//! knows both sockets and guests.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -19,6 +19,7 @@ use crate::config::{Address, Settings};
 use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, Datagrams, Packet, Stream};
 use crate::plugin::{Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Request};
+use crate::sources::Place;
 
 /// What a session is made of, taken together when its request arrived: whatever is replaced later, this
 /// session ends as it began.
@@ -29,11 +30,14 @@ pub struct Terms {
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
     pub spare: Arc<Semaphore>,
+    /// Where its source's sessions are counted, its own among them.
+    pub place: Option<Arc<Place>>,
 }
 
-/// The steps that a guest may fail in.
+/// The steps that a session may fail in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    FirstByte,
     Instance,
     VerifyRequest,
     Setup,
@@ -44,6 +48,7 @@ enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::FirstByte => "first-byte",
             Self::Instance => "instance",
             Self::VerifyRequest => "verify-request",
             Self::Setup => "setup",
@@ -62,37 +67,59 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
         client: client.clone(),
         server: server.clone(),
     });
-    if let Endpoint::Inet(addr) = client
-        && let Err(list) = terms.settings.admits(*addr)
-    {
-        refused(&origin, list);
-        if let Arrival::Connection(stream) = &arrival {
-            shut_down(stream);
-        }
-        return;
-    }
     let peer = match arrival {
         Arrival::Connection(stream) => Peer::Connection(Box::new(stream)),
-        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes.into(), socket),
+        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes, socket),
     };
     let drained = pin!(terms.generation.deadline.reached());
     let mut session = Session { terms: &terms, origin, deadline: Deadline::new(&terms.generation.deadline, drained) };
     if let Some(connection) = session.run(peer).await {
-        tokio::select! {
-            () = connection.close() => {}
-            () = terms.generation.deadline.reached() => {}
+        close(connection, &terms).await;
+    }
+}
+
+/// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
+/// where neither came in time, and the connection is closed.
+pub async fn first_byte(stream: Stream, terms: &Terms) -> Option<Stream> {
+    let limit = terms.settings.timeouts.idle;
+    let cause = tokio::select! {
+        biased;
+        // An error, too, is the guest's to hear of.
+        _ = poll_fn(|cx| stream.poll_readable(cx)) => return Some(stream),
+        () = terms.generation.deadline.reached() => Cause::Drain,
+        () = tokio::time::sleep(limit) => Cause::Timeout(limit),
+    };
+    failed(&terms.plugin, &terms.generation.id, stream.client(), Phase::FirstByte, &Fault::Ended(cause));
+    close(Box::new(stream), terms).await;
+    None
+}
+
+async fn close(connection: Box<dyn Connection>, terms: &Terms) {
+    tokio::select! {
+        () = connection.close() => {}
+        () = terms.generation.deadline.reached() => {}
+    }
+}
+
+/// Says that a step failed, to the log.
+fn failed(plugin: &str, generation: &str, client: &Endpoint, phase: Phase, fault: &Fault) {
+    let cause = fault.to_string();
+    match fault {
+        Fault::Host(_) => tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault"),
+        Fault::Handler(_) | Fault::Ended(_) => {
+            tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
         }
     }
 }
 
-fn refused(origin: &Origin, by: &str) {
-    let Origin { plugin, client, .. } = origin;
+/// Says which of the rules kept a client out.
+pub fn refused(plugin: &str, client: &Endpoint, by: &str) {
     tracing::info!(%plugin, %client, %by, "client refused");
 }
 
 /// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
 pub async fn service_actions(terms: &Terms, address: &Address) {
-    let Terms { plugin, generation, settings, spare } = terms;
+    let Terms { plugin, generation, settings, spare, .. } = terms;
     let origin = Origin::without_client(plugin.clone(), generation.id.clone());
     let limit = settings.timeouts.finish;
     let upkeep = async {
@@ -140,7 +167,7 @@ impl Session<'_, '_> {
         match self.deadline.bound(running.verify_request()).await {
             Ok(true) => {}
             Ok(false) => {
-                refused(&self.origin, "verify-request");
+                refused(&self.origin.plugin, &self.origin.client, "verify-request");
                 if let Peer::Connection(connection) = running.into_peer() {
                     shut_down(&*connection);
                 }
@@ -174,19 +201,11 @@ impl Session<'_, '_> {
     /// Says that a phase failed, to the log and to the plugin.
     async fn failed(&mut self, phase: Phase, fault: Fault) {
         let Origin { plugin, generation, client, .. } = &*self.origin;
-        let cause = fault.to_string();
-        match &fault {
-            Fault::Host(_) => {
-                tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
-                return;
-            }
-            Fault::Handler(_) | Fault::Ended(_) => {
-                tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
-            }
-        }
-        if matches!(fault, Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
+        failed(plugin, generation, client, phase, &fault);
+        if matches!(fault, Fault::Host(_) | Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
             return;
         }
+        let cause = fault.to_string();
         let limit = self.terms.settings.timeouts.finish;
         let hook = async {
             // Never closed, and bounded, as everybody in the queue holds a session's permit.

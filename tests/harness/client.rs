@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::DEADLINE;
@@ -167,4 +168,12 @@ fn talk(mut client: Client, bytes: impl AsRef<[u8]>) -> String {
 /// What a failure shows of bytes: the beginning.
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()
+}
+
+/// As many descriptors as may be, for thousands of clients: this process has their sockets, and so has its child, which
+/// inherits the limit.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
 }

@@ -1,13 +1,15 @@
 //! Connections that are held: resident memory and page tables of each.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 
 use super::Alone;
 use crate::Bench;
 use crate::load::{Target, Transport, messages};
-use crate::meter::Memory;
+use crate::meter::{self, Memory};
 use crate::report::{Bound, Goal, Of, Outcome, Row};
-use crate::server::Kind;
+use crate::server::{Kind, Server, Wharf};
 
 const SIZE: usize = 64;
 
@@ -21,34 +23,46 @@ pub fn run(bench: &Bench, this: &Alone, connections: usize) -> Result<Outcome> {
             continue;
         }
         let Ok(server) = kind.start(bench) else { continue };
-        let target = Target::of(&server, Transport::Tcp).context("no TCP")?;
-        let message = target.message(SIZE);
-        let greet = |count: usize| -> Result<Vec<_>> {
-            let sockets = target.connect_many(count)?;
-            messages::once_each(&sockets, &message)?;
-            Ok(sockets)
-        };
-        let held = greet(10)?;
-        let before = Memory::of(server.pid())?;
-        let mut sockets = Vec::with_capacity(connections);
-        // No more at once than a backlog holds.
-        while sockets.len() < connections {
-            sockets.extend(greet(500.min(connections - sockets.len()))?);
-        }
-        let after = Memory::of(server.pid())?;
-        drop((held, sockets));
-        let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
-        let mut row = Row::new(kind.name(), vec![each(before.total(), after.total())]);
-        row.beside = vec![
-            ("resident", each(before.resident, after.resident)),
-            ("page tables", each(before.page_tables, after.page_tables)),
-            ("MiB before", before.resident as f64 / 1024.0),
-        ];
+        let mut row = held(kind.name(), &server, connections, true)?;
         if kind == Kind::Wharf {
             let bound = Bound::AtMost(28.0);
             row.goal = Some(Goal { of: Of::Figure, bound, met: bound.met_by(row.median) });
+            rows.push(row);
+            let patient = Wharf::echo(bench, "instance-on-first-byte = true\n")?;
+            row = held("wharf, silent", &patient, connections, false)?;
         }
         rows.push(row);
     }
     Ok(Outcome::new(this.name, this.title, "KiB", rows))
+}
+
+/// So many connections, which have been greeted, or have not said a word.
+fn held(name: &str, server: &Server, connections: usize, greeted: bool) -> Result<Row> {
+    let target = Target::of(server, Transport::Tcp).context("no TCP")?;
+    let message = target.message(SIZE);
+    let hold =
+        |count: usize| target.gather(count, |part| if greeted { messages::once_each(part, &message) } else { Ok(()) });
+    let first = hold(10)?;
+    // What is made once is made.
+    target.ask(&message)?;
+    let (open, before) = (meter::descriptors(server.pid())?, Memory::of(server.pid())?);
+    let held = hold(connections)?;
+    until_accepted(server.pid(), open + connections)?;
+    let after = Memory::of(server.pid())?;
+    drop((first, held));
+    let (resident, page_tables) = before.grown_to(after, connections);
+    let mut row = Row::new(name, vec![resident + page_tables]);
+    row.beside =
+        vec![("resident", resident), ("page tables", page_tables), ("MiB before", before.resident as f64 / 1024.0)];
+    Ok(row)
+}
+
+/// Waits until a server has so many descriptors: a client is accepted when it has one.
+pub fn until_accepted(pid: u32, wanted: usize) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while meter::descriptors(pid)? < wanted {
+        ensure!(Instant::now() < deadline, "it does not come to {wanted} descriptors");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What is measured of one server at a time, each in a process of its own.
 
+mod clients;
 mod fairness;
 mod folder;
 mod idle;
@@ -29,6 +30,7 @@ pub const ALONE: &[Alone] = &[
     Alone { name: "reload", title: "a file replaced to first new answer", run: reload::first_new_answer },
     Alone { name: "reload-load", title: "100 reloads under load", run: reload::under_load },
     Alone { name: "fairness", title: "p99 of others beside a handler that spins", run: fairness::run },
+    Alone { name: "clients", title: "p99 of others beside clients that mean harm", run: clients::run },
     Alone { name: "folder", title: "plugins in the folder", run: folder::run },
     Alone { name: "million", title: "memory over a million connections", run: million::run },
     Alone { name: "languages", title: "the same handler in each language", run: languages::run },

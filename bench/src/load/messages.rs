@@ -15,6 +15,18 @@ use super::{Done, Poll, STUCK, Until, latencies};
 /// Ping-pong on `sockets` for `duration`, `at_once` of them at a time, each in its turn. The server must answer
 /// `message` with itself.
 pub fn ping_pong(sockets: &[Socket], at_once: usize, message: &[u8], duration: Duration) -> Result<Done> {
+    ping_pong_beside(sockets, at_once, message, duration, || Ok(()))
+}
+
+/// The same, and `other` is done each time before answers are waited for: on the load's one core, whatever is done beside it
+/// has to be done in between.
+pub fn ping_pong_beside(
+    sockets: &[Socket],
+    at_once: usize,
+    message: &[u8],
+    duration: Duration,
+    mut other: impl FnMut() -> Result<()>,
+) -> Result<Done> {
     let size = message.len();
     let mut buffer = vec![0; size.max(1)];
     let mut poll = Poll::new()?;
@@ -41,6 +53,7 @@ pub fn ping_pong(sockets: &[Socket], at_once: usize, message: &[u8], duration: D
         open += 1;
     }
     while open > 0 {
+        other()?;
         for (number, _) in poll.wait()? {
             match recv(&sockets[number], &mut buffer[..missing[number]], RecvFlags::DONTWAIT) {
                 Ok((0, _)) => anyhow::bail!("the server closed a connection"),

@@ -86,6 +86,17 @@ impl Target {
         Ok(answer)
     }
 
+    /// Connects so many, no more at once than a backlog holds, and brings each part with `begin` to where it is to be.
+    pub fn gather(&self, count: usize, mut begin: impl FnMut(&[Socket]) -> Result<()>) -> Result<Vec<Socket>> {
+        let mut sockets = Vec::with_capacity(count);
+        while sockets.len() < count {
+            let part = self.connect_many(500.min(count - sockets.len()))?;
+            begin(&part)?;
+            sockets.extend(part);
+        }
+        Ok(sockets)
+    }
+
     pub fn connect_many(&self, count: usize) -> Result<Vec<Socket>> {
         (0..count).map(|_| self.connect()).collect()
     }

@@ -57,8 +57,8 @@ impl Kind {
     pub fn start(self, bench: &Bench) -> Result<Server> {
         let started = match self {
             Self::Native => announcing(bench, Command::new(&bench.native)),
-            Self::Wharf => Wharf::echo(bench, "fresh"),
-            Self::WharfReused => Wharf::echo(bench, "reused"),
+            Self::Wharf => Wharf::echo(bench, ""),
+            Self::WharfReused => Wharf::echo(bench, "instance = \"reused\"\n"),
             Self::Python => peers::python(bench),
             Self::Workerd => peers::workerd(bench),
             Self::Go => peers::go(bench),

@@ -27,14 +27,14 @@ pub struct Wharf {
 }
 
 impl Wharf {
-    /// What serves bytes back on all transports.
-    pub fn echo(bench: &Bench, instance: &str) -> Result<Server> {
+    /// What serves bytes back on all transports, with these settings beside its own.
+    pub fn echo(bench: &Bench, settings: &str) -> Result<Server> {
         let folder = tempfile::tempdir()?;
         // As many as the machine allows: no limit of ours is to be what is measured.
         fs::write(folder.path().join("wharf.toml"), "max-connections = 1000000\n")?;
         let unix = folder.path().join("echo.sock");
-        put(bench, folder.path(), "echo", instance, &["tcp://127.0.0.1:0", &format!("unix://{}", unix.display())])?;
-        put(bench, folder.path(), "upper-udp", instance, &["udp://127.0.0.1:0"])?;
+        put(bench, folder.path(), "echo", settings, &["tcp://127.0.0.1:0", &format!("unix://{}", unix.display())])?;
+        put(bench, folder.path(), "upper-udp", settings, &["udp://127.0.0.1:0"])?;
         let wharf = Self::serve(bench, folder, CodeCache::Shared)?;
         let listening = (0..3).map(|_| wharf.listening()).collect::<Result<Vec<_>>>()?;
         let mut server = Server::new(wharf.process, wharf.folder);
@@ -104,9 +104,8 @@ impl Wharf {
 }
 
 /// Puts a shipped plugin into a folder, with its own limits and these addresses.
-fn put(bench: &Bench, folder: &Path, plugin: &str, instance: &str, listen: &[&str]) -> Result<()> {
-    let manifest =
-        format!("listen = {listen:?}\ninstance = {instance:?}\nmax-connections = 20000\nlimits.memory = \"1MiB\"\n");
+fn put(bench: &Bench, folder: &Path, plugin: &str, settings: &str, listen: &[&str]) -> Result<()> {
+    let manifest = format!("listen = {listen:?}\nmax-connections = 20000\nlimits.memory = \"1MiB\"\n{settings}");
     fs::write(folder.join(plugin).with_extension("toml"), manifest)?;
     let from = bench.plugin(plugin);
     fs::copy(&from, folder.join(plugin).with_extension("wasm")).with_context(|| from.display().to_string())?;

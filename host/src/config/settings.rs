@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_connections: u32,
     /// Children at once, on each of the plugin's listeners; they count as sessions, too.
     pub max_children: u32,
+    pub per_source: PerSource,
+    /// Whether a connection's sandbox is made only when its client's first byte has come, or its end.
+    pub instance_on_first_byte: bool,
     /// Whether a stop waits for the sessions that are threads or processes.
     pub joined: bool,
     /// How instances are reused; none if every request has a fresh one.
@@ -47,6 +50,15 @@ pub struct Reuse {
     pub max_age: Duration,
     /// Requests one may serve.
     pub max_requests: u32,
+}
+
+/// What one source of requests may have of each of the plugin's listeners. None is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerSource {
+    /// Sessions at once.
+    pub connections: Option<u32>,
+    /// New requests a second, and at once if there were none before. Not 0.
+    pub rate: Option<u32>,
 }
 
 /// What is asked of the sockets themselves.
@@ -115,23 +127,35 @@ impl Settings {
         inside: ManifestFile,
         defaults: ManifestFile,
     ) -> Result<Self, ConfigError> {
-        let asked = inside.limits.clone();
-        let operator = beside.clone().over(defaults.clone()).limits;
-        let operators_memory = operator.memory.map_or(Self::LIMITS.memory, |size| size.0);
-        let operators_cpu = operator.cpu.map_or(Self::LIMITS.cpu, |span| span.0);
+        let operator = beside.clone().over(defaults.clone());
+        let operators_memory = operator.limits.memory.map_or(Self::LIMITS.memory, |size| size.0);
+        let operators_cpu = operator.limits.cpu.map_or(Self::LIMITS.cpu, |span| span.0);
         let too_much = |key, allowed: String| {
             ConfigError::new(
-                format_args!("the manifest inside {name}: limits.{key}"),
+                format_args!("the manifest inside {name}: {key}"),
                 format_args!("more than the {allowed} allowed; the operator may allow it in {name}.toml"),
             )
         };
-        if asked.memory.is_some_and(|size| size.0 > operators_memory) {
-            return Err(too_much("memory", Size(operators_memory).to_string()));
+        if inside.limits.memory.is_some_and(|size| size.0 > operators_memory) {
+            return Err(too_much("limits.memory", Size(operators_memory).to_string()));
         }
-        if asked.cpu.is_some_and(|span| span.0 > operators_cpu) {
-            return Err(too_much("cpu", humantime::format_duration(operators_cpu).to_string()));
+        if inside.limits.cpu.is_some_and(|span| span.0 > operators_cpu) {
+            return Err(too_much("limits.cpu", humantime::format_duration(operators_cpu).to_string()));
+        }
+        for (key, asked, operators) in [
+            ("max-connections-per-source", inside.max_connections_per_source, operator.max_connections_per_source),
+            ("max-rate-per-source", inside.max_rate_per_source, operator.max_rate_per_source),
+        ] {
+            if let (Some(asked), Some(operators)) = (asked, operators)
+                && asked > operators
+            {
+                return Err(too_much(key, operators.to_string()));
+            }
         }
 
+        // Who is let in is the operator's to say before it is the plugin's, which may only turn more away.
+        let allow = operator.allow.or_else(|| inside.allow.clone()).map(networks);
+        let deny = [operator.deny, inside.deny.clone()].into_iter().flatten().flat_map(networks).collect();
         let all = beside.over(inside).over(defaults);
         let listen = all.listen.map(|list| list.0).unwrap_or_default();
         if listen.is_empty() {
@@ -151,6 +175,11 @@ impl Settings {
         Ok(Self {
             concurrency,
             max_children: all.max_children.map_or(40, NonZeroU32::get),
+            per_source: PerSource {
+                connections: all.max_connections_per_source.map(NonZeroU32::get),
+                rate: all.max_rate_per_source.map(NonZeroU32::get),
+            },
+            instance_on_first_byte: all.instance_on_first_byte.unwrap_or(false),
             joined: !matches!(concurrency, Concurrency::Thread | Concurrency::Process)
                 || all.block_on_close.unwrap_or(true)
                     && !(concurrency == Concurrency::Thread && all.daemon_threads.unwrap_or(false)),
@@ -173,8 +202,8 @@ impl Settings {
                 },
             },
             max_connections: all.max_connections.map_or(1024, NonZeroU32::get),
-            allow: all.allow.map(networks),
-            deny: all.deny.map(networks).unwrap_or_default(),
+            allow,
+            deny,
             args: all.args.unwrap_or_default(),
             timeouts: Timeouts {
                 setup: span(all.timeouts.setup, 10),
@@ -260,6 +289,28 @@ mod tests {
         assert!(refused.contains("limits.memory") && refused.contains("64 MiB"), "{refused}");
         let allowed = operators("[limits]\nmemory = '2GiB'");
         assert!(Settings::resolve("upper", operators(""), hungry, allowed).is_ok());
+
+        for key in ["max-connections-per-source", "max-rate-per-source"] {
+            let asking = plugins(&format!("listen = 'tcp://127.0.0.1:1'\n{key} = 5")).unwrap();
+            let resolve = |limit: &str| Settings::resolve("upper", operators(""), asking.clone(), operators(limit));
+            let refused = resolve(&format!("{key} = 4")).unwrap_err().to_string();
+            assert!(refused.contains(&format!("{key}: more than the 4 allowed")), "{refused}");
+            assert!(resolve(&format!("{key} = 5")).is_ok() && resolve("").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_plugin_lets_nobody_in_whom_the_operator_keeps_out() {
+        let verdicts = |beside: &str, inside: &str, defaults: &str| {
+            let inside = plugins(&format!("listen = 'tcp://127.0.0.1:1'\n{inside}")).unwrap();
+            let settings = Settings::resolve("upper", operators(beside), inside, operators(defaults)).unwrap();
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| settings.admits(SocketAddr::new(ip.parse().unwrap(), 1)))
+        };
+        let (no, not) = (Err("deny"), Err("allow"));
+        assert_eq!(verdicts("", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, no, Ok(())]);
+        assert_eq!(verdicts("deny = '10.0.0.3'", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, Ok(()), no]);
+        assert_eq!(verdicts("", "allow = '10.0.0.1'", "allow = '10.0.0.2'"), [not, Ok(()), not]);
+        assert_eq!(verdicts("", "allow = '10.0.0.1'", ""), [Ok(()), not, not]);
     }
 
     #[test]

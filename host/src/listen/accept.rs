@@ -1,9 +1,9 @@
 //! The accept loop: a client is there, a permit is there, accept.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,9 @@ impl Caps {
     /// The server's first, so that a server at its own cap keeps nothing from the others while it waits.
     async fn permit(&self) -> Permit {
         const OPEN: &str = "the semaphores are never closed";
+        if let Some(permit) = self.permit_at_once() {
+            return permit;
+        }
         let budget = match &self.budget {
             Some(budget) => Some((budget.clone(), budget.reserve().await)),
             None => None,
@@ -40,12 +43,23 @@ impl Caps {
         let host = self.host.clone().acquire_owned().await.expect(OPEN);
         Permit { _server: server, _host: host, budget }
     }
+
+    /// None where one would have to be waited for.
+    fn permit_at_once(&self) -> Option<Permit> {
+        let budget = match &self.budget {
+            Some(budget) => Some((budget.clone(), budget.try_reserve()?)),
+            None => None,
+        };
+        let server = self.server.clone().try_acquire_owned().ok()?;
+        let host = self.host.clone().try_acquire_owned().ok()?;
+        Some(Permit { _server: server, _host: host, budget })
+    }
 }
 
 impl Permit {
     /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever waits for its end is to
     /// find the session begun.
-    fn hand_over(mut self, arrival: Arrival, arrived: &mut impl FnMut(Arrival, Self)) {
+    fn hand_over(mut self, arrival: Arrival, arrived: impl FnOnce(Arrival, Self)) {
         let budget = self.budget.take();
         arrived(arrival, self);
         if let Some((budget, reserved)) = budget {
@@ -54,15 +68,19 @@ impl Permit {
     }
 }
 
+/// How many requests are taken one after the other before others on this thread have their turn.
+const IN_A_ROW: usize = 32;
+
 /// Accepts and hands over requests until `stop`; then once more what the kernel had accepted already, because those
 /// clients were told that they are connected.
 ///
-/// `arrived` must not wait: whatever is slow belongs into the session's own task.
+/// `arrived` must not wait: whatever is slow belongs into the session's own task. It is told how many were taken before this one
+/// since the loop last waited.
 pub async fn accept_until(
     listener: &Listener,
     caps: &Caps,
     stop: &CancellationToken,
-    mut arrived: impl FnMut(Arrival, Permit),
+    mut arrived: impl FnMut(Arrival, Permit, usize),
 ) {
     let mut trouble = Trouble::default();
     loop {
@@ -72,26 +90,32 @@ pub async fn accept_until(
             permit = async { listener.ready().await.ok()?; Some(caps.permit().await) } => permit,
         };
         let Some(permit) = permit else { return }; // The runtime is going.
-        match listener.try_take() {
-            Ok(Some(arrival)) => {
-                trouble.passed();
-                permit.hand_over(arrival, &mut arrived);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                drop(permit);
-                let Some(pause) = trouble.after(&error, listener) else { continue };
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(pause) => {}
+        // To ask each time whether to stop, and whether somebody is there, would be locks and a system call more a request.
+        let permits = iter::once(permit).chain(iter::from_fn(|| caps.permit_at_once())).take(IN_A_ROW);
+        let mut pause = None;
+        for (before, permit) in permits.enumerate() {
+            match listener.try_take() {
+                Ok(Some(arrival)) => {
+                    trouble.passed();
+                    permit.hand_over(arrival, |arrival, permit| arrived(arrival, permit, before));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    pause = trouble.after(&error, listener);
+                    break;
                 }
             }
         }
+        if let Some(pause) = pause {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
     }
-    // A permit that is there at once, or none.
-    while let Some(permit) = caps.permit().now_or_never() {
+    while let Some(permit) = caps.permit_at_once() {
         match listener.try_take() {
-            Ok(Some(arrival)) => permit.hand_over(arrival, &mut arrived),
+            Ok(Some(arrival)) => permit.hand_over(arrival, |arrival, permit| arrived(arrival, permit, IN_A_ROW)),
             Ok(None) | Err(_) => return,
         }
     }

@@ -31,7 +31,7 @@ pub struct Datagrams {
 
 /// One datagram, with the socket it came on.
 pub struct Packet {
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     pub client: Endpoint,
     pub server: Endpoint,
     pub socket: Arc<Datagrams>,
@@ -61,7 +61,7 @@ impl Datagrams {
                     (None, Address::Tcp(addr) | Address::Udp(addr)) => Endpoint::Inet(*addr),
                     (None, Address::Unix(_) | Address::Unixgram(_)) => Endpoint::Unix(None),
                 };
-                Ok(Packet { bytes: buffer[..read].to_vec(), client: endpoint(client), server, socket: self.clone() })
+                Ok(Packet { bytes: buffer[..read].into(), client: endpoint(client), server, socket: self.clone() })
             })
         })
     }

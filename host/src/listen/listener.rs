@@ -35,10 +35,10 @@ impl Arrival {
             (Some(bytes), _) => {
                 let socket = register(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
                 let socket = Arc::new(Datagrams::new(socket, 0));
-                Ok(Self::Datagram(Packet { bytes, client, server, socket }))
+                Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket }))
             }
-            (None, Endpoint::Inet(addr)) => Stream::tcp(socket, *addr, Some(server)).map(Self::Connection),
-            (None, Endpoint::Unix(_)) => Stream::unix(socket, client, Some(server)).map(Self::Connection),
+            (None, Endpoint::Inet(addr)) => Stream::tcp(socket.into(), *addr, Some(server)).map(Self::Connection),
+            (None, Endpoint::Unix(_)) => Stream::unix(socket.into(), client, Some(server)).map(Self::Connection),
         }
     }
 
@@ -183,7 +183,6 @@ impl Listener {
     fn try_accept(&self, socket: &AsyncFd<Socket>) -> io::Result<Stream> {
         let flags = (SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).bits().cast_signed();
         let (accepted, client) = socket.try_io(Interest::READABLE, |socket| socket.accept4(flags))?;
-        let accepted = OwnedFd::from(accepted);
         match self.address {
             Address::Tcp(_) => {
                 // Without an address the client is gone already.
@@ -202,8 +201,15 @@ fn unix_endpoint(address: &SockAddr) -> Endpoint {
     Endpoint::Unix(path.or_else(name))
 }
 
-fn register(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
-    #[expect(unsafe_code, reason = "tokio offers readiness of a listener in no other way")]
+/// Has the runtime watch a socket.
+///
+/// # Errors
+/// Those of epoll_ctl(2).
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub(super) fn register(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
+    #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
     // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives.
     let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
     Ok(registered?)

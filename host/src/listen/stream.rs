@@ -3,30 +3,28 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BufMut;
-use socket2::SockRef;
-use tokio::net::{TcpStream, UnixStream};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::Socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
-use tokio_util::io::poll_read_buf;
 
+use super::listener::register;
 use crate::endpoint::Endpoint;
 
 /// An accepted connection, which remembers whether its client has finished sending.
+///
+/// It is an [`AsyncFd`], the same for TCP and Unix: tokio's streams come to the same system calls, by a longer way.
 pub struct Stream {
-    socket: Socket,
+    socket: AsyncFd<Socket>,
     client: Endpoint,
     server: Endpoint,
     at_end: bool,
-}
-
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s in all, as nginx's
@@ -38,18 +36,24 @@ const DISCARDED: usize = 4096;
 
 impl Stream {
     /// `local` is this end, where the listener knows it: on a wildcard address, only the connection does.
-    pub(super) fn tcp(fd: OwnedFd, client: SocketAddr, local: Option<Endpoint>) -> io::Result<Self> {
-        let socket = TcpStream::from_std(fd.into())?;
+    pub(super) fn tcp(socket: Socket, client: SocketAddr, local: Option<Endpoint>) -> io::Result<Self> {
         let server = match local {
             Some(local) => local,
-            None => Endpoint::Inet(socket.local_addr()?),
+            None => {
+                let local = socket.local_addr()?;
+                Endpoint::Inet(local.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?)
+            }
         };
-        Ok(Self { socket: Socket::Tcp(socket), client: Endpoint::Inet(client), server, at_end: false })
+        Self::new(socket, Endpoint::Inet(client), server)
     }
 
-    pub(super) fn unix(fd: OwnedFd, client: Endpoint, local: Option<Endpoint>) -> io::Result<Self> {
-        let socket = Socket::Unix(UnixStream::from_std(fd.into())?);
-        Ok(Self { socket, client, server: local.unwrap_or(Endpoint::Unix(None)), at_end: false })
+    pub(super) fn unix(socket: Socket, client: Endpoint, local: Option<Endpoint>) -> io::Result<Self> {
+        Self::new(socket, client, local.unwrap_or(Endpoint::Unix(None)))
+    }
+
+    fn new(socket: Socket, client: Endpoint, server: Endpoint) -> io::Result<Self> {
+        let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { socket, client, server, at_end: false })
     }
 
     /// The client's end.
@@ -62,41 +66,59 @@ impl Stream {
         &self.server
     }
 
-    /// Reads `max` bytes at most, behind what `buffer` has; 0 bytes is end-of-stream.
+    /// Reads `max` bytes at most, behind what `buffer` has room for; 0 bytes is end-of-stream.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
         if self.at_end {
-            // What tokio would answer now and then is "not yet", to be fair to others; there is nothing to wait for.
+            // There is nothing to wait for.
             return Poll::Ready(Ok(0));
         }
-        // tokio's poll path forgets readiness after a short read, which spares the EAGAIN of try-then-wait a message.
-        let mut room = buffer.limit(max);
-        let read = ready!(match &mut self.socket {
-            Socket::Tcp(socket) => poll_read_buf(Pin::new(socket), cx, &mut room),
-            Socket::Unix(socket) => poll_read_buf(Pin::new(socket), cx, &mut room),
-        })?;
-        self.at_end |= read == 0 && max > 0;
-        Poll::Ready(Ok(read))
+        let max = max.min(buffer.capacity() - buffer.len());
+        loop {
+            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
+            let room = &mut buffer.spare_capacity_mut()[..max];
+            match recv(&self.socket, room, RecvFlags::empty()) {
+                Ok(((received, _), _)) => {
+                    let read = received.len();
+                    // After a short read the kernel has no more, and epoll tells when it has: to find out by an EAGAIN would
+                    // be a system call for each message.
+                    if 0 < read && read < max {
+                        guard.clear_ready();
+                    }
+                    self.at_end |= read == 0 && max > 0;
+                    #[expect(unsafe_code, reason = "what was read stands in the buffer's spare room")]
+                    // SAFETY: recv(2) has initialised the first `read` bytes of the spare capacity.
+                    unsafe {
+                        buffer.set_len(buffer.len() + read);
+                    }
+                    return Poll::Ready(Ok(read));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
 
     /// Writes what the kernel takes now; `WouldBlock` if that is nothing.
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.try_write(data),
-            Socket::Unix(socket) => socket.try_write(data),
-        }
+        self.socket.try_io(Interest::WRITABLE, |socket| Ok(send(socket, data, SendFlags::NOSIGNAL)?))
     }
 
     /// Waits until the kernel takes bytes again.
     pub fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.poll_write_ready(cx),
-            Socket::Unix(socket) => socket.poll_write_ready(cx),
-        }
+        ready!(self.socket.poll_write_ready(cx))?.retain_ready();
+        Poll::Ready(Ok(()))
     }
 
     /// shutdown(2).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(self).shutdown(how)
+        self.socket.get_ref().shutdown(how)
+    }
+
+    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.socket.poll_read_ready(cx))?.retain_ready();
+        Poll::Ready(Ok(()))
     }
 
     /// Closes so that the client gets all that was sent: a close with bytes of the client's unread, or still to come,
@@ -124,9 +146,6 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.as_fd(),
-            Socket::Unix(socket) => socket.as_fd(),
-        }
+        self.socket.get_ref().as_fd()
     }
 }

@@ -40,10 +40,10 @@ impl Warm {
     /// An instance that has served before, if there is one that may serve again under these settings.
     pub(super) fn take(&self, settings: &Arc<Settings>) -> Option<Made> {
         let limits = settings.reuse?;
-        let mut idle = self.idle();
+        let (now, mut idle) = (Instant::now(), self.idle());
         // Whatever it is that makes one unfit, it will not become fit again.
         idle.retain(|(made, _)| {
-            made.since.elapsed() < limits.max_age
+            now.saturating_duration_since(made.since) < limits.max_age
                 && made.served < limits.max_requests
                 && Arc::ptr_eq(&made.store.data().settings, settings)
         });
