@@ -15,6 +15,7 @@ mod crowd;
 mod datagrams;
 mod examples;
 mod families;
+mod fuzzing;
 mod grants;
 mod languages;
 mod large;

@@ -194,4 +194,6 @@ fn invalid(text: String) -> io::Error {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

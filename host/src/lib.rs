@@ -13,6 +13,8 @@ pub mod concurrency;
 pub mod config;
 pub mod endpoint;
 pub mod events;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod listen;
 pub mod log;
 pub mod plugin;

@@ -20,8 +20,10 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
 
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
-    let bench = ["fmt", "--all", "--check", "--manifest-path", "bench/Cargo.toml"];
-    step::run("format of the benchmark", checkout.cargo().args(bench))?;
+    for (what, manifest) in [("the benchmark", "bench/Cargo.toml"), ("the fuzzers", "fuzz/Cargo.toml")] {
+        let format = ["fmt", "--all", "--check", "--manifest-path", manifest];
+        step::run(&format!("format of {what}"), checkout.cargo().args(format))?;
+    }
 
     // Before anything that may look for built plugins.
     let toolchain = plugins::build(checkout)?;

@@ -42,8 +42,8 @@ const CONTRACT: &[Source] = sources!("wit" to "wit/": "handler.wit");
 
 const SDK: &[Source] = sources!("guest-sdk" to "wharf-guest/":
     "Cargo.toml" "doc/upper.toml" "src/address.rs" "src/bindings.rs" "src/connection.rs" "src/datagram.rs"
-    "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/reader.rs"
-    "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
+    "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/properties.rs"
+    "src/framing/reader.rs" "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
     "src/session.rs" "src/stdio.rs");
 
 impl Language {
