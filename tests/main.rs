@@ -1,5 +1,7 @@
 //! Black-box tests: the real binary, real sockets, hostile guests.
 
+#![forbid(unsafe_code)]
+
 mod harness;
 
 mod addresses;
@@ -32,6 +34,7 @@ mod replacing;
 mod requests;
 mod reuse;
 mod sandbox;
+mod security_page;
 mod semantics;
 mod settings;
 mod signals;
@@ -39,3 +42,4 @@ mod sockets;
 mod socketserver_table;
 mod timeouts;
 mod unix;
+mod unsafe_code;

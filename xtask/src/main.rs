@@ -4,6 +4,7 @@
 
 mod bench;
 mod checks;
+mod deny;
 mod examples;
 mod folder;
 mod fuzz;
@@ -34,6 +35,8 @@ Commands:
                   scenarios, `--help` the options
   fuzz [TARGET…] [--minutes N]  run the fuzzers, 5 minutes each unless told otherwise; cargo-fuzz is installed into target/tools
                   if it is not here
+  deny            licences, sources and known vulnerabilities of all that this depends on, by deny.toml; cargo-deny is
+                  installed likewise
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
         Some("bench") => bench::bench(&checkout, &rest),
         Some("examples") => examples::build(&checkout, &rest),
         Some("fuzz") => fuzz::fuzz(&checkout, &rest),
+        Some("deny") if rest.is_empty() => deny::deny(&checkout),
+        Some("deny") => return misused("`deny` takes no arguments"),
         Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
         Some("plugins") => return misused("`plugins` takes no arguments"),
         Some("help" | "--help" | "-h") => {
