@@ -194,6 +194,4 @@ fn invalid(text: String) -> io::Error {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

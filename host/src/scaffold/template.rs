@@ -42,8 +42,8 @@ const CONTRACT: &[Source] = sources!("wit" to "wit/": "handler.wit");
 
 const SDK: &[Source] = sources!("guest-sdk" to "wharf-guest/":
     "Cargo.toml" "doc/upper.toml" "src/address.rs" "src/bindings.rs" "src/connection.rs" "src/datagram.rs"
-    "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/properties.rs"
-    "src/framing/reader.rs" "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
+    "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/reader.rs"
+    "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
     "src/session.rs" "src/stdio.rs");
 
 impl Language {
@@ -132,7 +132,8 @@ impl Language {
     }
 }
 
-/// A crate's manifest with the values in it that it has from this workspace.
+/// A crate's manifest with the values in it that it has from this workspace. What its tests here need, which comes last, is not
+/// in a project's lock file.
 fn standing_alone(manifest: &str) -> String {
     static WORKSPACE: LazyLock<toml::Table> =
         LazyLock::new(|| include_str!("../../../Cargo.toml").parse().expect("cargo has read it to build this"));
@@ -140,7 +141,7 @@ fn standing_alone(manifest: &str) -> String {
         Some(key) => format!("{key} = {}\n", WORKSPACE["workspace"]["package"][key]),
         None => format!("{line}\n"),
     };
-    manifest.lines().map(line).collect()
+    manifest.lines().take_while(|line| *line != "[dev-dependencies]").map(line).collect()
 }
 
 #[cfg(test)]
