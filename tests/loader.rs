@@ -432,6 +432,18 @@ fn a_manifest_inside_the_plugin_can_not_widen_its_rights() {
 }
 
 #[test]
+fn a_component_type_that_goes_in_circles_ends_nothing() {
+    let folder = Folder::new();
+    let circle = include_bytes!("../fuzz/corpus/recognise/circle.wasm");
+    folder.file("circle.wasm", circle).plugin("fine", &answers("A"));
+    let wharf = Wharf::serve(&folder);
+    let reason = wharf.event("refused", "circle").reason;
+    assert!(reason.contains("need each other in a circle"), "{reason}");
+    assert_eq!(ask(wharf.address("fine"), "x"), answer("A"));
+    wharf.stop();
+}
+
+#[test]
 fn names_that_are_no_plugins_are_not_looked_at() {
     let folder = Folder::new();
     let guest = answers("A");

@@ -1,5 +1,7 @@
 //! Black-box tests: the real binary, real sockets, hostile guests.
 
+#![deny(unsafe_code)]
+
 mod harness;
 
 mod activation;
@@ -19,6 +21,7 @@ mod examples;
 mod families;
 mod faults;
 mod first_byte;
+mod fuzzing;
 mod grants;
 mod hostile;
 mod hostile_clients;
@@ -38,6 +41,7 @@ mod replacing;
 mod requests;
 mod reuse;
 mod sandbox;
+mod security_page;
 mod semantics;
 mod settings;
 mod signals;
@@ -46,4 +50,5 @@ mod socketserver_table;
 mod sources;
 mod timeouts;
 mod unix;
+mod unsafe_code;
 mod upgrade;

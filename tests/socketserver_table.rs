@@ -135,7 +135,7 @@ fn every_row_names_tests_that_exist_or_says_why_there_is_none() {
 }
 
 /// Every test here, as `module::test`.
-fn existing_tests() -> BTreeSet<String> {
+pub fn existing_tests() -> BTreeSet<String> {
     let folder = root().join("tests");
     let main = fs::read_to_string(folder.join("main.rs")).expect("tests/main.rs is there");
     let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));

@@ -16,6 +16,8 @@ pub mod counters;
 pub mod endpoint;
 pub mod events;
 pub mod file;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod listen;
 pub mod log;
 pub mod outlet;

@@ -1,5 +1,7 @@
 //! The `wharf` command.
 
+#![forbid(unsafe_code)]
+
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;

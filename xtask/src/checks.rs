@@ -8,7 +8,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{bench, debian, examples};
+use crate::{bench, debian, deny, examples};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -20,8 +20,11 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
 
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
-    let bench = ["fmt", "--all", "--check", "--manifest-path", "bench/Cargo.toml"];
-    step::run("format of the benchmark", checkout.cargo().args(bench))?;
+    for (what, manifest) in [("the benchmark", "bench/Cargo.toml"), ("the fuzzers", "fuzz/Cargo.toml")] {
+        let format = ["fmt", "--all", "--check", "--manifest-path", manifest];
+        step::run(&format!("format of {what}"), checkout.cargo().args(format))?;
+    }
+    deny::deny_if_possible(checkout)?;
 
     // Before anything that may look for built plugins.
     let toolchain = plugins::build(checkout)?;

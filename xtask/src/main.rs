@@ -4,11 +4,14 @@
 
 mod bench;
 mod checks;
+mod deny;
 mod examples;
 mod folder;
+mod fuzz;
 mod plugins;
 mod python_sdk;
 mod serve;
+mod tool;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -30,6 +33,10 @@ Commands:
                   into target/examples/probes, and with Python's the plugins of scripts, into target/examples/python-sdk
   bench [SCENARIO…]  measure wharf beside native tokio and what people run instead, into target/bench; `list` names the
                   scenarios, `--help` the options
+  fuzz [TARGET…] [--minutes N]  run the fuzzers, 5 minutes each unless told otherwise; cargo-fuzz is installed into target/tools
+                  if it is not here
+  deny            licences, sources and known vulnerabilities of all that this depends on, by deny.toml; cargo-deny is
+                  installed likewise
 
 Plugins need a wasm toolchain for Rust. What is installed is used before anything is fetched:
   1. the std for wasm32-wasip2 of the active toolchain, if it is there
@@ -55,6 +62,9 @@ fn main() -> ExitCode {
         Some("test") => checks::run_all(&checkout, &rest),
         Some("bench") => bench::bench(&checkout, &rest),
         Some("examples") => examples::build(&checkout, &rest),
+        Some("fuzz") => fuzz::fuzz(&checkout, &rest),
+        Some("deny") if rest.is_empty() => deny::deny(&checkout),
+        Some("deny") => return misused("`deny` takes no arguments"),
         Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
         Some("plugins") => return misused("`plugins` takes no arguments"),
         Some("help" | "--help" | "-h") => {

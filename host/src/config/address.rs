@@ -42,6 +42,10 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains(char::is_control) {
+            // It is to be printed, in an event's one line for one.
+            return Err(format!("{text:?} has a control character in it, which no address has"));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(match text.parse::<SocketAddr>() {
                 Ok(_) => format!("{text:?} has no scheme; write \"tcp://{text}\""),
@@ -88,8 +92,6 @@ const MAX_PATH: usize = 107;
 fn path(text: &str, scheme: &str, rest: &str) -> Result<PathBuf, String> {
     if rest == "@" || !rest.starts_with(['/', '@']) {
         Err(format!("{text:?} has no absolute path; write \"{scheme}:///run/{rest}\""))
-    } else if rest.contains('\0') {
-        Err(format!("{text:?} has a NUL in it, which no path can have"))
     } else if rest.len() > MAX_PATH {
         Err(format!("{text:?} has a path of {} bytes; a Unix socket's is at most {MAX_PATH}", rest.len()))
     } else {
@@ -151,6 +153,19 @@ mod tests {
             let error = wrong.parse::<Address>().unwrap_err();
             assert!(error.contains(wrong) && error.contains(right), "{error}");
             assert!(right.parse::<Address>().is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_line_of_plain_text() {
+        for (wrong, shown) in [
+            ("unix:///run/x\nlistening", r"/run/x\nlistening"),
+            ("unix:///run/\0", r"/run/\0"),
+            ("tpc://\x1b", r"\u{1b}"),
+        ] {
+            let error = wrong.parse::<Address>().unwrap_err();
+            assert!(error.contains(shown) && error.contains("a control character"), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
         }
     }
 }

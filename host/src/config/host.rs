@@ -40,10 +40,17 @@ impl HostConfig {
     /// Reads the file at `path`; none if there is no such file.
     ///
     /// # Errors
-    /// As [`ManifestFile::parse`], and `listen`, which no host can have.
+    /// It can't be read, or as [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
-        let Some(text) = text::read(path)? else { return Ok(None) };
-        let file: HostFile = text::parse(&text, &path.display().to_string())?;
+        text::read(path)?.map(|text| Self::parse(&text, path)).transpose()
+    }
+
+    /// What `text` says, of the file at `path`.
+    ///
+    /// # Errors
+    /// As [`ManifestFile::parse`], and `listen`, which no host can have.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file: HostFile = text::parse(text, &path.display().to_string())?;
         if file.defaults.has_address() {
             let key = format_args!("{}: defaults.listen", path.display()).to_string();
             return Err(ConfigError::new(
@@ -52,11 +59,11 @@ impl HostConfig {
             ));
         }
         let built_in = Self::default();
-        Ok(Some(Self {
+        Ok(Self {
             max_connections: file.max_connections.map(NonZeroU32::get),
             rescan: file.rescan.map_or(built_in.rescan, |span| span.0),
             defaults: file.defaults.based_in(path)?,
-        }))
+        })
     }
 
     /// The file that belongs to a plugin folder unless the operator names another.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::events::one_line;
 use crate::file;
 
 /// The most that a file of settings may hold, in bytes.
@@ -18,7 +19,7 @@ pub struct ConfigError(String);
 impl ConfigError {
     /// `place` is the file, and the key where there is one.
     pub fn new(place: impl std::fmt::Display, what: impl std::fmt::Display) -> Self {
-        Self(format!("{place}: {what}").replace('\n', " "))
+        Self(one_line(&format_args!("{place}: {what}")))
     }
 }
 
@@ -118,5 +119,7 @@ mod tests {
         }
         let broken = parse::<File>("listen = [", "f.toml").unwrap_err().to_string();
         assert!(broken.starts_with("f.toml:1: ") && !broken.contains('\n'), "{broken}");
+        let hidden = parse::<File>("\"\\u001b[2J\" = 1", "f.toml").unwrap_err().to_string();
+        assert!(hidden.contains("unknown key") && !hidden.contains(char::is_control), "{hidden:?}");
     }
 }

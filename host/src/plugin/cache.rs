@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 const MAGIC: &[u8; 16] = b"wharf code   v1\n";
+const HEADER: usize = MAGIC.len() + 32;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -75,9 +76,27 @@ fn name(engine: &Engine, component: &[u8]) -> String {
     format!("{}-{:016x}.code", hex(&Sha256::digest(component)), settings.finish())
 }
 
-/// What an entry is sealed with. The name is in it, so that an entry that was renamed is not taken for another.
-fn seal(name: &str, code: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(name).chain_update(code).finalize().into()
+/// What stands in front of an entry's code: what it is, and its seal. The name is in that, so that an entry that was renamed is
+/// not taken for another.
+pub(crate) fn header(name: &str, code: &[u8]) -> [u8; HEADER] {
+    let seal = Sha256::new().chain_update(name).chain_update(code).finalize();
+    let mut header = [0; HEADER];
+    header[..MAGIC.len()].copy_from_slice(MAGIC);
+    header[MAGIC.len()..].copy_from_slice(&seal);
+    header
+}
+
+/// The code of an entry that is called `name`, if it is whole.
+///
+/// # Errors
+/// It can't be read, or is not as it was written.
+pub(crate) fn unsealed(mut entry: impl Read, name: &str) -> io::Result<Vec<u8>> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is damaged");
+    let mut found = [0; HEADER];
+    entry.read_exact(&mut found).map_err(|_| damaged())?;
+    let mut code = Vec::new();
+    entry.read_to_end(&mut code)?;
+    if found == header(name, &code) { Ok(code) } else { Err(damaged()) }
 }
 
 /// Written beside and renamed over, so that no reader ever sees half an entry.
@@ -90,8 +109,7 @@ fn replace(path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
         // Whatever stands at that name, a link for one, is not written through.
         let _ = fs::remove_file(&temporary);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&seal(name, code))?;
+        file.write_all(&header(name, code))?;
         file.write_all(code)?;
         drop(file);
         fs::rename(&temporary, path)
@@ -105,21 +123,13 @@ fn replace(path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
 fn trusted(path: &Path, name: &str) -> io::Result<Vec<u8>> {
     let distrust = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).expect("a flag of open(2) is an int");
-    let mut file = File::options().read(true).custom_flags(no_follow).open(path)?;
+    let file = File::options().read(true).custom_flags(no_follow).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(distrust("it is no file"));
     }
     owners_alone(&metadata).map_err(distrust)?;
-    let mut header = [0; MAGIC.len() + 32];
-    file.read_exact(&mut header).map_err(|_| distrust("it is damaged"))?;
-    let (magic, hash) = header.split_at(MAGIC.len());
-    let mut code = Vec::new();
-    file.read_to_end(&mut code)?;
-    if magic != MAGIC || hash != seal(name, &code) {
-        return Err(distrust("it is damaged"));
-    }
-    Ok(code)
+    unsealed(file, name)
 }
 
 fn owners_alone(metadata: &fs::Metadata) -> Result<(), &'static str> {

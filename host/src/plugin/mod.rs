@@ -1,7 +1,7 @@
 //! Plugins: from a file to something that serves requests. Nothing here knows of sockets.
 
 mod blueprint;
-mod cache;
+pub(crate) mod cache;
 mod command;
 pub mod compiler;
 mod connection;
@@ -36,4 +36,5 @@ pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Request, Running};
 pub use load::{Facts, Loaded, Loader, Refusal, TRIALS, WARM_INSTANCES, revive};
+pub use recognise::identify;
 pub use watch::Watch;

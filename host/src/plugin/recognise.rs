@@ -1,17 +1,16 @@
 //! What a file is, told from its bytes alone, before anything of it is compiled.
 
 mod binary;
+mod embedded;
 mod foreign;
 mod survey;
 
 use serde::{Deserialize, Serialize};
-use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER as ADAPTER,
-};
+use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1;
 use wasmparser::Parser;
-use wit_component::ComponentEncoder;
 
 use self::binary::binary;
+use self::embedded::component_of;
 pub(super) use self::foreign::{needs, unmet};
 use self::survey::Survey;
 use super::contract::{PACKAGE, VERSION};
@@ -123,6 +122,14 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
     })
 }
 
+/// What kind of plugin a file is, told from its bytes alone: `stream-handler`, `datagram-handler` or `command`.
+///
+/// # Errors
+/// It is none: one line, in which what the file names may stand as it is.
+pub fn identify(bytes: &[u8]) -> Result<&'static str, String> {
+    recognise(bytes).map(|recognised| recognised.kind.name())
+}
+
 /// Why a file is no plugin, in words.
 enum Flaw {
     /// It is something else, so that what is wanted has to be said with it.
@@ -179,16 +186,6 @@ fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<R
 
 fn damaged(error: wasmparser::BinaryReaderError) -> String {
     format!("damaged wasm: {error}")
-}
-
-/// Makes the component of a core module that says which one it is.
-fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|encoder| encoder.adapter(WASI_0_1, ADAPTER))
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| format!("no component can be made of this module: {error:#}").replace('\n', " "))
 }
 
 /// What a component is by its exports.

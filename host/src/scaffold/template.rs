@@ -132,7 +132,8 @@ impl Language {
     }
 }
 
-/// A crate's manifest with the values in it that it has from this workspace.
+/// A crate's manifest with the values in it that it has from this workspace. What its tests here need, which comes last, is not
+/// in a project's lock file.
 fn standing_alone(manifest: &str) -> String {
     static WORKSPACE: LazyLock<toml::Table> =
         LazyLock::new(|| include_str!("../../../Cargo.toml").parse().expect("cargo has read it to build this"));
@@ -140,7 +141,7 @@ fn standing_alone(manifest: &str) -> String {
         Some(key) => format!("{key} = {}\n", WORKSPACE["workspace"]["package"][key]),
         None => format!("{line}\n"),
     };
-    manifest.lines().map(line).collect()
+    manifest.lines().take_while(|line| *line != "[dev-dependencies]").map(line).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+(module (import "env" "abort" (func)) (memory 1 1) (func (export "_start")))
