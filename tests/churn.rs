@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
+use crate::harness::observe::kill;
 use crate::harness::walk::{OTHER, Outcome, SUBJECT, Seed, Walk};
 use crate::harness::{Client, Folder, Wharf, answer, ask_url};
 
@@ -18,13 +19,37 @@ const CLIENTS: usize = 8;
 
 /// What clients and the walk know of each other.
 #[derive(Default)]
-struct Known {
+pub struct Known {
     /// The newest generation that the host has said to be loaded: who connects from now on gets no older one.
     announced: AtomicU32,
     /// The newest one that it may have seen.
     written: AtomicU32,
     served: AtomicU64,
     over: AtomicBool,
+}
+
+impl Known {
+    /// What is known when the walk begins.
+    pub fn beginning(walk: &Walk) -> Self {
+        let known = Self::default();
+        known.announced.store(walk.newest(), SeqCst);
+        known.writes(walk.newest());
+        known
+    }
+
+    /// The generation of this number may serve from now on.
+    pub fn writes(&self, newest: u32) {
+        self.written.store(newest, SeqCst);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over.load(SeqCst)
+    }
+
+    /// What says that it is over when it is dropped, be it by a panic.
+    pub fn over_at_the_end(&self) -> impl Drop + '_ {
+        Over(self)
+    }
 }
 
 /// Says that it is over, be it by a panic.
@@ -49,33 +74,31 @@ fn nobody_notices_a_folder_that_never_stands_still() {
     let unix = wharf.url(SUBJECT);
     assert!(tcp.starts_with("tcp:") && unix == walk.socket(1), "{tcp} and {unix}");
     wharf.url(OTHER);
-    let known = Known::default();
-    known.announced.store(walk.newest(), SeqCst);
-    known.written.store(walk.newest(), SeqCst);
+    let known = Known::beginning(&walk);
     let began = Instant::now();
     let mut steps = 0;
     thread::scope(|scope| {
         for number in 0..CLIENTS {
             let (known, url) = (&known, if number % 2 == 0 { &tcp } else { &unix });
             scope.spawn(move || {
-                let _over = Over(known);
-                while !known.over.load(SeqCst) {
+                let _over = known.over_at_the_end();
+                while !known.is_over() {
                     talks(url, known);
                 }
             });
         }
-        let _over = Over(&known);
-        while began.elapsed() < Duration::from_secs(seconds) && !known.over.load(SeqCst) {
+        let _over = known.over_at_the_end();
+        while began.elapsed() < Duration::from_secs(seconds) && !known.is_over() {
             let outcome = walk.step(|what, newest| {
                 eprintln!("{:>8.3} {what} g{newest}", began.elapsed().as_secs_f64());
-                known.written.store(newest, SeqCst);
+                known.writes(newest);
             });
-            sees(&wharf, &walk, &known, outcome);
+            sees(&wharf, wharf.pid(), &walk, &known, outcome);
             steps += 1;
         }
-        known.written.store(walk.newest() + 1, SeqCst);
+        known.writes(walk.newest() + 1);
         let outcome = walk.end();
-        sees(&wharf, &walk, &known, outcome);
+        sees(&wharf, wharf.pid(), &walk, &known, outcome);
         assert_eq!(ask_url(&tcp, "x"), answer(&format!("g{}", walk.newest())), "it ends as the folder is");
     });
     let served = known.served.load(SeqCst);
@@ -93,7 +116,7 @@ fn nobody_notices_a_folder_that_never_stands_still() {
 }
 
 /// One session: nobody is refused or reset, all of it is of one generation, and that is a current one.
-fn talks(url: &str, known: &Known) {
+pub fn talks(url: &str, known: &Known) {
     let announced = known.announced.load(SeqCst);
     let mut client = Client::dial(url);
     client.send("x");
@@ -106,8 +129,8 @@ fn talks(url: &str, known: &Known) {
     known.served.fetch_add(1, SeqCst);
 }
 
-/// Waits until the host has said what it made of a step.
-fn sees(wharf: &Wharf, walk: &Walk, known: &Known, outcome: Outcome) {
+/// Waits until the host, which is this process by now, has said what it made of a step.
+pub fn sees(wharf: &Wharf, host: Pid, walk: &Walk, known: &Known, outcome: Outcome) {
     match outcome {
         Outcome::Unwatched => {}
         Outcome::Loaded(number) => {
@@ -127,6 +150,6 @@ fn sees(wharf: &Wharf, walk: &Walk, known: &Known, outcome: Outcome) {
         // It is loaded again with every change of the defaults, but listens once.
         Outcome::Other(true) => _ = wharf.url(OTHER),
         Outcome::Other(false) => _ = wharf.event("unloaded", OTHER),
-        Outcome::Hangup => wharf.signal(Signal::HUP),
+        Outcome::Hangup => kill(host, Signal::HUP),
     }
 }

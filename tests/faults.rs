@@ -386,12 +386,20 @@ fn without_watches_it_looks_at_the_folder_until_there_are_some() {
 
 // Log and events
 
-/// A plugin that prints what it is told to, which is logged, and the address that it listens on.
-fn chatty() -> (Folder, String) {
+/// How many plugins print: one of them alone has too little of the log.
+const CHATTY: usize = 6;
+
+/// Plugins that print what they are told to, which is logged, and the addresses that they listen on.
+fn chatty() -> (Folder, Vec<String>) {
     let folder = Folder::new();
-    let url = format!("unix://{}", folder.parent().join("chatty.sock").display());
-    folder.manifest("chatty", &format!("listen = '{url}'")).plugin("chatty", &rust("misbehave"));
-    (folder, url)
+    let urls = (0..CHATTY).map(|number| {
+        let name = format!("chatty{number}");
+        let url = format!("unix://{}", folder.parent().join(format!("{name}.sock")).display());
+        folder.manifest(&name, &format!("listen = '{url}'")).plugin(&name, &rust("misbehave"));
+        url
+    });
+    let urls = urls.collect();
+    (folder, urls)
 }
 
 /// Has it print so many bytes.
@@ -401,20 +409,24 @@ fn prints(url: &str, length: usize) {
 }
 
 /// Waits until it can be connected to: where it listens can't be read.
+#[track_caller]
 fn listens(url: &str) {
     until("it listens", || Client::try_dial(url).is_ok());
 }
 
 #[test]
 fn a_log_that_nobody_reads_stops_nobody() {
-    let (folder, url) = chatty();
+    let (folder, urls) = chatty();
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let mut wharf = Launch::new(["serve".as_ref(), folder.path()]).stderr(writer).start();
-    listens(&url);
     // More than a pipe holds, and than is kept for a reader.
-    for _ in 0..800 {
-        prints(&url, 3000);
+    for url in &urls {
+        listens(url);
+        for _ in 0..150 {
+            prints(url, 3000);
+        }
     }
+    let url = &urls[0];
     folder.plugin("late", &answers("L"));
     assert_eq!(ask(wharf.address("late"), "x"), answer("L"));
 
@@ -426,9 +438,9 @@ fn a_log_that_nobody_reads_stops_nobody() {
         heard += &String::from_utf8_lossy(&piece[..read]);
     }
     // Nobody reads any more, and soon nobody is there.
-    prints(&url, 10);
+    prints(url, 10);
     drop(reader);
-    prints(&url, 10);
+    prints(url, 10);
     folder.plugin("late", &answers("M"));
     wharf.event("loaded", "late");
     wharf.event("loaded", "late");
@@ -438,7 +450,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
 
 #[test]
 fn events_that_nobody_reads_stop_nobody() {
-    let (folder, url) = chatty();
+    let (folder, urls) = chatty();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut wharf = Launch::new(["serve".as_ref(), folder.path()]).stdout(writer).start();
     // Each SIGHUP has all of them refused again, and said: more than a pipe holds.
@@ -446,7 +458,7 @@ fn events_that_nobody_reads_stop_nobody() {
     for number in 0..refused {
         folder.overwrite(&format!("{}{number}.wasm", "long-".repeat(40)), "no plugin");
     }
-    listens(&url);
+    listens(&urls[0]);
     for round in 0..3 {
         let name = format!("late{round}");
         let url = format!("unix://{}", folder.parent().join(&name).display());
@@ -461,17 +473,17 @@ fn events_that_nobody_reads_stop_nobody() {
     until("it is unloaded", || {
         Client::try_dial(&format!("unix://{}", folder.parent().join("late0").display())).is_err()
     });
-    prints(&url, 10);
+    prints(&urls[0], 10);
     wharf.signal(Signal::TERM);
     assert_eq!(wharf.ended(), 0);
 }
 
 #[test]
 fn descriptors_that_were_closed_at_start_are_nobody_elses() {
-    let (folder, url) = chatty();
+    let (folder, urls) = chatty();
     let mut wharf = Launch::after("exec 0<&- 1>&- 2>&-", ["serve".as_ref(), folder.path()]).start();
-    listens(&url);
-    prints(&url, 10);
+    listens(&urls[0]);
+    prints(&urls[0], 10);
     for number in 0..3 {
         let link = fs::read_link(wharf.proc(&format!("fd/{number}"))).expect("it is open");
         assert_eq!(link, Path::new("/dev/null"), "{number}");

@@ -45,6 +45,7 @@ mod security_page;
 mod semantics;
 mod settings;
 mod signals;
+mod soak;
 mod sockets;
 mod socketserver_table;
 mod sources;

@@ -140,7 +140,8 @@ pub fn recognise(data: &[u8]) {
 pub fn load(data: &[u8]) {
     static HOST: LazyLock<(Runtime, Arc<Loader>)> = LazyLock::new(|| {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        (runtime, Arc::new(Loader::new(Engines::new(4).expect("room for four instances"), None, false)))
+        let engines = Engines::new(4).expect("room for four instances");
+        (runtime, Arc::new(Loader::new(engines, None, false).compiling_here()))
     });
     let (runtime, loader) = &*HOST;
     let datagrams = data.windows(16).any(|window| window == b"datagram-handler");

@@ -3,25 +3,35 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::Wharf;
+use super::observe::descriptor_numbers;
 
 impl Wharf {
     /// Sets a limit of the running host; none lifts it as far as it may be.
     pub fn limit(&self, resource: Resource, current: Option<u64>) {
-        let maximum = getrlimit(resource).maximum;
-        let current = current.or(maximum);
-        prlimit(Some(self.pid()), resource, Rlimit { current, maximum })
-            .expect("a child's limits are its parent's to set");
+        limit(self.pid(), resource, current);
     }
 
     /// Leaves it so many descriptors, beside those that it has.
     pub fn leave_descriptors(&self, count: usize) {
-        let taken = self.descriptor_numbers();
-        let limit = (0..).filter(|number| !taken.contains(number)).nth(count).expect("there are numbers enough");
-        self.limit(Resource::Nofile, Some(limit));
+        leave_descriptors(self.pid(), count);
     }
+}
+
+/// Sets a limit of a process that is ours; none lifts it as far as it may be.
+pub fn limit(process: Pid, resource: Resource, current: Option<u64>) {
+    let maximum = getrlimit(resource).maximum;
+    let current = current.or(maximum);
+    prlimit(Some(process), resource, Rlimit { current, maximum }).expect("a child's limits are its parent's to set");
+}
+
+/// Leaves a process so many descriptors, beside those that it has.
+pub fn leave_descriptors(process: Pid, count: usize) {
+    let taken = descriptor_numbers(process);
+    let most = (0..).filter(|number| !taken.contains(number)).nth(count).expect("there are numbers enough");
+    limit(process, Resource::Nofile, Some(most));
 }
 
 /// Whether this machine lets anybody make namespaces. Where it does not, what needs one is left out, which is said.

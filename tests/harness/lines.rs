@@ -65,6 +65,11 @@ impl Lines {
         }
     }
 
+    /// Takes every line so far.
+    pub fn take_all(&self) {
+        self.seen().untaken.clear();
+    }
+
     /// Every line so far.
     pub fn all(&self) -> Vec<String> {
         self.seen().lines.clone()

@@ -45,11 +45,6 @@ impl Wharf {
         self.numbers_in("fd").len()
     }
 
-    /// Which numbers they have.
-    pub fn descriptor_numbers(&self) -> BTreeSet<u64> {
-        self.numbers_in("fd").into_iter().filter_map(|number| u64::try_from(number).ok()).collect()
-    }
-
     /// Its children, those included that have ended and that it has not waited for.
     pub fn children(&self) -> Vec<Pid> {
         let parent = self.pid().as_raw_nonzero().to_string();
@@ -57,12 +52,10 @@ impl Wharf {
         numbers_in("/proc").into_iter().filter(is_child).filter_map(Pid::from_raw).collect()
     }
 
-    /// A number of `/proc/PID/status`: kB for what is memory.
+    /// A number of its `/proc/PID/status`: kB for what is memory.
     #[track_caller]
     pub fn status(&self, key: &str) -> u64 {
-        let text = fs::read_to_string(self.proc("status")).expect("it runs");
-        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("the kernel tells");
-        value.trim().trim_end_matches(" kB").parse().expect("a number")
+        status(self.pid(), key)
     }
 
     /// Whether it catches this signal by now.
@@ -85,6 +78,20 @@ impl Wharf {
 /// A child of the host's, which the host learns of from the kernel alone.
 pub fn kill(child: Pid, signal: Signal) {
     kill_process(child, signal).expect("the child is there");
+}
+
+/// Which numbers a process's descriptors have.
+pub fn descriptor_numbers(process: Pid) -> BTreeSet<u64> {
+    let numbers = numbers_in(&format!("/proc/{}/fd", process.as_raw_nonzero())).into_iter();
+    numbers.filter_map(|number| u64::try_from(number).ok()).collect()
+}
+
+/// A number of `/proc/PID/status`: kB for what is memory.
+#[track_caller]
+pub fn status(process: Pid, key: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).expect("it runs");
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("the kernel tells");
+    value.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// How long a process has run, in hundredths of a second.

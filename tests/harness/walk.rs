@@ -56,6 +56,8 @@ pub struct Walk<'f> {
     changes: u32,
     second: bool,
     other: bool,
+    /// Whether sessions of the subject are child processes.
+    forks: bool,
     /// What is still to be done of a change of several steps.
     next: Option<Step>,
 }
@@ -101,7 +103,8 @@ impl<'f> Walk<'f> {
     /// Puts both plugins in, the subject in its first generation.
     pub fn begin(folder: &'f Folder, seed: Seed) -> Self {
         let random = Rng::with_seed(seed.0);
-        let mut walk = Self { folder, random, written: 0, changes: 0, second: false, other: true, next: None };
+        let mut walk =
+            Self { folder, random, written: 0, changes: 0, second: false, other: true, forks: false, next: None };
         fs::create_dir(walk.builds()).expect("create a folder");
         walk.defaults();
         walk.settings();
@@ -113,6 +116,16 @@ impl<'f> Walk<'f> {
     /// The number of the newest generation: it may serve from now on.
     pub fn newest(&self) -> u32 {
         self.written
+    }
+
+    /// Whether every file is good, so that a host that begins now serves all that another serves.
+    pub fn is_at_rest(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Whether sessions of the subject are child processes.
+    pub fn forks(&self) -> bool {
+        self.forks
     }
 
     /// The subject's generation of this number, which [says](answers) that number.
@@ -237,7 +250,8 @@ impl<'f> Walk<'f> {
         }
         let random = &mut self.random;
         // Most of the time not of the ways that are slow.
-        let concurrency = random.choice(["task", "task", "task", "thread", "serial", "process"]).expect("some");
+        let concurrency = *random.choice(&["task", "task", "task", "thread", "serial", "process"]).expect("some");
+        self.forks = concurrency == "process";
         let instance = random.choice(["fresh", "reused"]).expect("some");
         write!(
             toml,

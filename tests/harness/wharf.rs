@@ -220,6 +220,11 @@ impl Wharf {
         addr
     }
 
+    /// Lets nobody wait for an event that has come already.
+    pub fn forget_events(&self) {
+        self.events.take_all();
+    }
+
     /// Every event so far.
     pub fn events(&self) -> Vec<String> {
         self.events.all()

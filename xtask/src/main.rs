@@ -11,6 +11,7 @@ mod fuzz;
 mod plugins;
 mod python_sdk;
 mod serve;
+mod soak;
 mod tool;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ Commands:
                   into target/examples/probes, and with Python's the plugins of scripts, into target/examples/python-sdk
   bench [SCENARIO…]  measure wharf beside native tokio and what people run instead, into target/bench; `list` names the
                   scenarios, `--help` the options
+  soak [--minutes N] [--seed N]  everything at once, for minutes: reloads, hostile plugins and clients, faults, new host processes;
+                  ends in a table of what was served and lost
   fuzz [TARGET…] [--minutes N]  run the fuzzers, 5 minutes each unless told otherwise; cargo-fuzz is installed into target/tools
                   if it is not here
   deny            licences, sources and known vulnerabilities of all that this depends on, by deny.toml; cargo-deny is
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Some("serve") => serve::serve(&checkout, &rest),
         Some("test") => checks::run_all(&checkout, &rest),
         Some("bench") => bench::bench(&checkout, &rest),
+        Some("soak") => soak::soak(&checkout, &rest),
         Some("examples") => examples::build(&checkout, &rest),
         Some("fuzz") => fuzz::fuzz(&checkout, &rest),
         Some("deny") if rest.is_empty() => deny::deny(&checkout),

@@ -153,9 +153,10 @@ impl Settings {
             }
         }
 
-        // Who is let in is the operator's to say before it is the plugin's, which may only turn more away.
+        // Beside the operator's `[defaults]`, a plugin may turn more clients away, but let no more in.
         let allow = operator.allow.or_else(|| inside.allow.clone()).map(networks);
-        let deny = [operator.deny, inside.deny.clone()].into_iter().flatten().flat_map(networks).collect();
+        let own = inside.deny.clone().filter(|_| beside.deny.is_none());
+        let deny = [operator.deny, own].into_iter().flatten().flat_map(networks).collect();
         let all = beside.over(inside).over(defaults);
         let listen = all.listen.map(|list| list.0).unwrap_or_default();
         if listen.is_empty() {
@@ -308,7 +309,7 @@ mod tests {
         };
         let (no, not) = (Err("deny"), Err("allow"));
         assert_eq!(verdicts("", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, no, Ok(())]);
-        assert_eq!(verdicts("deny = '10.0.0.3'", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [no, Ok(()), no]);
+        assert_eq!(verdicts("deny = '10.0.0.3'", "deny = '10.0.0.1'", "deny = '10.0.0.2'"), [Ok(()), Ok(()), no]);
         assert_eq!(verdicts("", "allow = '10.0.0.1'", "allow = '10.0.0.2'"), [not, Ok(()), not]);
         assert_eq!(verdicts("", "allow = '10.0.0.1'", ""), [Ok(()), not, not]);
     }

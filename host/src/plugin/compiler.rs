@@ -73,7 +73,7 @@ impl fmt::Display for Failure {
                 write!(f, "compiling it takes more than the {} of memory that it may; {remedy}", Size(*limit))
             }
             Self::Crash(status, said) => write!(f, "the compiler crashed over it ({status}): {said}; {remedy}"),
-            Self::Host(error) => write!(f, "host fault: no compiler could be started: {error}"),
+            Self::Host(error) => write!(f, "no compiler could be started: {error}"),
         }
     }
 }
@@ -82,7 +82,7 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn compile(profile: Profile, wasm: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
+pub(super) fn compile(_: &Engines, profile: Profile, wasm: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
     let Output { status, stdout, stderr } = start(profile, wasm, time).map_err(Failure::Host)?;
     if status.success() {
         return Ok(stdout);
@@ -102,6 +102,18 @@ pub(super) fn compile(profile: Profile, wasm: &[u8], time: Duration) -> Result<V
     // Of a panic where it was, and why.
     let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
     Err(Failure::Crash(status, said.join(" ")))
+}
+
+/// The same in this process, where nothing bounds it.
+///
+/// # Errors
+/// It is not valid, or asks for features that are off.
+pub(super) fn compile_here(engines: &Engines, profile: Profile, wasm: &[u8], _: Duration) -> Result<Vec<u8>, Failure> {
+    code_of(engines, profile, wasm).map_err(|error| Failure::Invalid(format!("{error:#}")))
+}
+
+fn code_of(engines: &Engines, profile: Profile, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    Native::compile(engines.engine(profile), wasm)?.serialize()
 }
 
 fn start(profile: Profile, wasm: &[u8], time: Duration) -> io::Result<Output> {
@@ -137,8 +149,7 @@ pub fn run(profile: &str, seconds: u64) -> anyhow::Result<ExitCode> {
         kill_process(getpid(), Signal::XCPU)
     })?;
     let engines = Engines::new(1).map_err(anyhow::Error::from)?;
-    let code = Native::compile(engines.engine(profile), &wasm).and_then(|native| native.serialize());
-    match code {
+    match code_of(&engines, profile, &wasm) {
         Ok(code) => {
             io::stdout().write_all(&code)?;
             Ok(ExitCode::SUCCESS)

@@ -39,7 +39,11 @@ pub struct Loader {
     lanes: Lanes,
     trials: Semaphore,
     warm: Arc<Semaphore>,
+    compile: Compile,
 }
+
+/// Makes native code of wasm, in so much time.
+type Compile = fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>;
 
 /// A plugin that may serve.
 #[derive(Clone, Debug)]
@@ -119,7 +123,14 @@ impl Loader {
             lanes: Lanes::new(behind),
             trials: Semaphore::new(TRIALS as usize),
             warm: Arc::new(Semaphore::new(WARM_INSTANCES as usize)),
+            compile: compiler::compile,
         }
+    }
+
+    /// The same for a program that is not the host's and can't be started again as its compiler, as a benchmark or a fuzzer:
+    /// it compiles in its own process, and nothing bounds that.
+    pub fn compiling_here(self) -> Self {
+        Self { compile: compiler::compile_here, ..self }
     }
 
     fn linker(&self, profile: Profile) -> &Linker<State> {
@@ -227,7 +238,7 @@ impl Loader {
     fn compile(&self, mut uncompiled: Uncompiled) -> Result<Draft, Refusal> {
         let engine = self.engines.engine(uncompiled.profile);
         let begun = Instant::now();
-        let code = match compiler::compile(uncompiled.profile, &uncompiled.wasm, uncompiled.lane.time()) {
+        let code = match (self.compile)(&self.engines, uncompiled.profile, &uncompiled.wasm, uncompiled.lane.time()) {
             Ok(code) => code,
             Err(Failure::Time(_)) if uncompiled.lane == Lane::Quick => {
                 return Ok(Draft::Uncompiled(Uncompiled { lane: Lane::Long, ..uncompiled }));
@@ -235,6 +246,7 @@ impl Loader {
             Err(failure @ Failure::Invalid(_)) => {
                 return Err(Refusal::plugin(needs(&uncompiled.wasm).unwrap_or_else(|| failure.to_string())));
             }
+            Err(failure @ Failure::Host(_)) => return Err(Refusal::host(failure)),
             Err(failure) => return Err(Refusal::plugin(failure)),
         };
         uncompiled.facts.compiled = Some(begun.elapsed());
@@ -242,7 +254,7 @@ impl Loader {
             cache.write(engine, &uncompiled.wasm, &code);
         }
         let native = Native::deserialize(engine, &code)
-            .map_err(|error| Refusal::plugin(format!("host fault: its code can't be taken over: {error:#}")))?;
+            .map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
         self.compiled(uncompiled, &native).map(Draft::Compiled)
     }
 
