@@ -1,10 +1,12 @@
 //! Keeps what is served equal to what stands in the folder: start the new, swap, retire the old. Whatever fails leaves
 //! the old in place.
 
+mod loading;
 mod serving;
 mod stop;
+mod succession;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,18 +15,20 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Budget;
-use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
+use crate::capacity::outlive_file_size_limit;
 use crate::commons::Commons;
-use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings};
+use crate::config::{Address, HostConfig, Settings};
 use crate::events::Event;
 use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
 use crate::systemd::Manager;
-use crate::upgrade::{Handover, PATIENCE, Predecessor, Program, Upgrade};
+use crate::upgrade::{Predecessor, Program, Upgrade};
+use loading::{Load, Outcome, load};
 use serving::Serving;
 use stop::Stop;
+use succession::upgraded;
 
 /// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove it first.
 const GONE: Duration = Duration::from_millis(250);
@@ -34,11 +38,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const HALF_WRITTEN: Duration = Duration::from_millis(200);
 /// How often the folder is looked at where no events come, or where it is away.
 const POLL: Duration = Duration::from_secs(1);
-/// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
-const LAST: Duration = Duration::from_secs(5);
-
-/// How long the killed children of a host that exits at once may take to be gone.
-const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// What a host is to serve, and how.
 pub struct Plan {
@@ -109,20 +108,6 @@ struct Entry {
     said: Option<String>,
     gone_since: Option<Instant>,
     serving: Option<Serving>,
-}
-
-/// A load that has ended.
-struct Load {
-    name: String,
-    found: Found,
-    tried: Fingerprint,
-    outcome: Result<Outcome, Refusal>,
-}
-
-enum Outcome {
-    Loaded(Box<Loaded>),
-    /// The plugin is the one that serves already; the layers of its manifest may have changed.
-    Layers(Box<(ManifestFile, ManifestFile)>),
 }
 
 impl Supervisor {
@@ -231,76 +216,6 @@ impl Supervisor {
         let idle: Vec<String> = self.commons.inherited.settle().iter().map(Address::to_string).collect();
         if !idle.is_empty() {
             tracing::warn!(sockets = idle.join(" "), "no plugin listens there: these sockets of systemd's are kept");
-        }
-    }
-
-    /// Loads everything, and serves once the predecessor gives way: until then nobody was served here, so that nothing
-    /// is lost if this host may not.
-    ///
-    /// # Errors
-    /// How this host ends instead.
-    async fn succeed(&mut self, predecessor: Predecessor, stop: &mut Stop) -> Result<(), End> {
-        let gone = |error: io::Error| {
-            tracing::error!(%error, "the running host did not give way");
-            End::Failed
-        };
-        let mut loaded = Vec::new();
-        while !self.loads.is_empty() {
-            tokio::select! {
-                () = stop.asked() => return Err(End::Stopped),
-                answer = predecessor.gives_way() => {
-                    return Err(gone(answer.err().unwrap_or_else(|| io::ErrorKind::InvalidData.into())));
-                }
-                Some(load) = self.loads.join_next() => match load {
-                    Ok(load) => {
-                        match &load.outcome {
-                            Ok(_) => predecessor.hears_that_loaded(&load.name).await,
-                            Err(refusal) => predecessor.hears_that_refused(&load.name, &refusal.to_string()).await,
-                        }
-                        loaded.push(load);
-                    }
-                    Err(error) => tracing::error!(cause = error.to_string(), "host fault"),
-                },
-            }
-        }
-        predecessor.hears_that_ready().await;
-        tokio::select! {
-            () = stop.asked() => return Err(End::Stopped),
-            answer = predecessor.gives_way() => answer.map_err(gone)?,
-        }
-        // An address that can't be had is tried for again, as the predecessor does.
-        self.plan.strict = false;
-        for load in loaded {
-            self.loaded(load).await?;
-        }
-        predecessor.hears_that_serving(self.commons.inherited.taken()).await;
-        // A service manager knows that the service is ready, and would not believe this process before it is told of it.
-        self.awaited = None;
-        self.settle_sockets();
-        Ok(())
-    }
-
-    /// Starts a successor, which takes over if it can serve what is served here.
-    fn begin_upgrade(&mut self) {
-        if self.upgrade.is_some() {
-            return tracing::warn!("an upgrade is under way already");
-        }
-        let failed = |cause: String| tracing::error!(cause, "upgrade failed: this host serves on");
-        if self.commons.budget.is_some() {
-            return failed("a host that ends by itself, after --requests, is not replaced".to_owned());
-        }
-        let serving = || self.plugins.values().filter_map(|entry| entry.serving.as_ref());
-        let handed = serving().flat_map(Serving::hand).collect::<io::Result<Vec<_>>>();
-        let sockets = handed.and_then(|mut handed| {
-            handed.extend(self.commons.inherited.idle()?);
-            Ok(handed)
-        });
-        match sockets {
-            Ok(sockets) => {
-                let plugins = serving().map(|serving| serving.name().to_owned()).collect();
-                self.upgrade = Some(Upgrade::begin(self.program.clone(), sockets, plugins, PATIENCE));
-            }
-            Err(error) => failed(error.to_string()),
         }
     }
 
@@ -501,80 +416,6 @@ impl Supervisor {
         let failing = self.plugins.values().filter_map(|entry| entry.serving.as_ref()).any(Serving::is_failing);
         self.next_retry = failing.then(|| self.next_retry.unwrap_or_else(|| Instant::now() + RETRY));
     }
-
-    /// Stops accepting, and gives what runs its time.
-    async fn drain(mut self, mut stop: Stop) -> End {
-        self.loads.abort_all();
-        let sessions = self.commons.sessions.len();
-        self.manager.stopping(sessions);
-        Event::Draining(sessions).emit();
-        self.close_all_but(&HashSet::new()).await;
-        let end = self.last_sessions(&mut stop, &[&self.commons.sessions]).await;
-        if end == End::Stopped {
-            Event::Stopped.emit();
-        }
-        end
-    }
-
-    /// Leaves what the successor took, closes the rest, and gives what runs its time. stdout is the successor's.
-    async fn hand_over(mut self, handover: Handover, mut stop: Stop) -> End {
-        self.loads.abort_all();
-        self.manager.succeeded_by(handover.pid);
-        self.close_all_but(&handover.taken).await;
-        Event::Upgraded(handover.pid).emit();
-        let sessions = [&self.commons.sessions, &self.commons.left_behind];
-        tracing::info!(pid = handover.pid, sessions = sessions.map(TaskTracker::len).iter().sum::<usize>(), "upgraded");
-        // Nobody waits for this process to end, so those sessions have their time, too, that a stop leaves behind.
-        self.last_sessions(&mut stop, &sessions).await
-    }
-
-    /// Ends all servers but those that another process has now.
-    async fn close_all_but(&mut self, taken: &HashSet<(Arc<str>, Address)>) {
-        for entry in std::mem::take(&mut self.plugins).into_values() {
-            if let Some(mut serving) = entry.serving {
-                let name: Arc<str> = serving.name().into();
-                serving.leave(|address| taken.contains(&(name.clone(), address.clone()))).await;
-                serving.close().await;
-                let Loaded { generation, settings, .. } = serving.loaded();
-                self.retire(generation.clone(), settings);
-            }
-        }
-    }
-
-    /// Waits for the end of these sessions, for as long as their deadlines allow.
-    async fn last_sessions(&self, stop: &mut Stop, trackers: &[&TaskTracker]) -> End {
-        let ended = async {
-            for sessions in trackers {
-                sessions.close();
-                sessions.wait().await;
-            }
-        };
-        tokio::select! {
-            biased; // Where no session is left, it does not matter that the last deadline was long ago.
-            () = ended => {}
-            () = stop.asked() => {
-                // What is in this process ends with it; children have to be told.
-                self.commons.kill.cancel();
-                self.commons.children.close();
-                let _ = tokio::time::timeout(AT_ONCE, self.commons.children.wait()).await;
-                return End::AtOnce;
-            }
-            () = sleep_until(self.last_deadline + LAST) => {
-                let sessions: usize = trackers.iter().map(|sessions| sessions.len()).sum();
-                tracing::error!(sessions, "sessions that did not end at the drain deadline are left");
-            }
-        }
-        self.commons.counters.log();
-        End::Stopped
-    }
-}
-
-/// Waits for the end of the upgrade that is under way; forever while none is.
-async fn upgraded(upgrade: &mut Option<Upgrade>) -> Result<Handover, String> {
-    match upgrade {
-        Some(upgrade) => upgrade.outcome().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Waits until the requests that were asked for have been taken, or none has come for so long.
@@ -587,40 +428,4 @@ async fn enough(budget: Option<&Budget>, timeout: Option<Duration>) {
             tracing::info!("no request for {}", humantime::format_duration(timeout));
         }
     }
-}
-
-/// Reads and loads what was found. `serving` is the generation that serves now.
-async fn load(
-    loader: &Arc<Loader>,
-    name: &str,
-    found: &Found,
-    defaults: ManifestFile,
-    listen: Option<Vec<Address>>,
-    serving: Option<Arc<str>>,
-) -> (Fingerprint, Result<Outcome, Refusal>) {
-    let reading = found.clone();
-    let read = match room_for_a_thread() {
-        Ok(()) => tokio::task::spawn_blocking(move || reading.read()).await.map_err(io::Error::other),
-        Err(error) => Err(error),
-    };
-    let files = match read {
-        Ok(Ok(files)) => files,
-        Ok(Err((tried, reason))) => return (tried, Err(Refusal::Plugin(reason))),
-        Err(error) => return (found.fingerprint.clone(), Err(Refusal::Host(error.to_string()))),
-    };
-    let (path, text) = files.manifest;
-    let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
-        Ok(beside) => beside,
-        Err(error) => return (files.fingerprint, Err(error.into())),
-    };
-    let beside = match listen {
-        Some(listen) => beside.listening_at(listen),
-        None => beside,
-    };
-    let outcome = if serving.is_some_and(|serving| serving == Generation::id_of(&files.plugin)) {
-        Ok(Outcome::Layers(Box::new((beside, defaults))))
-    } else {
-        loader.load(name, files.plugin, beside, defaults).await.map(|loaded| Outcome::Loaded(Box::new(loaded)))
-    };
-    (files.fingerprint, outcome)
 }

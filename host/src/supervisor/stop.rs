@@ -1,8 +1,23 @@
-//! The signals that end a host.
+//! How a host ends: the signals that ask for it, and what its sessions still get.
 
+use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep_until;
+use tokio_util::task::TaskTracker;
+
+use super::{End, Supervisor};
+use crate::config::Address;
+use crate::events::Event;
+use crate::plugin::Loaded;
+
+/// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
+const LAST: Duration = Duration::from_secs(5);
+/// How long the killed children of a host that exits at once may take to be gone.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// SIGTERM and SIGINT, which mean the same.
 pub(super) struct Stop {
@@ -22,5 +37,61 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+impl Supervisor {
+    /// Stops accepting, and gives what runs its time.
+    pub(super) async fn drain(mut self, mut stop: Stop) -> End {
+        self.loads.abort_all();
+        let sessions = self.commons.sessions.len();
+        self.manager.stopping(sessions);
+        Event::Draining(sessions).emit();
+        self.close_all_but(&HashSet::new()).await;
+        let end = self.last_sessions(&mut stop, &[&self.commons.sessions]).await;
+        if end == End::Stopped {
+            Event::Stopped.emit();
+        }
+        end
+    }
+
+    /// Ends all servers but those that another process has now.
+    pub(super) async fn close_all_but(&mut self, taken: &HashSet<(Arc<str>, Address)>) {
+        for entry in std::mem::take(&mut self.plugins).into_values() {
+            if let Some(mut serving) = entry.serving {
+                let name: Arc<str> = serving.name().into();
+                serving.leave(|address| taken.contains(&(name.clone(), address.clone()))).await;
+                serving.close().await;
+                let Loaded { generation, settings, .. } = serving.loaded();
+                self.retire(generation.clone(), settings);
+            }
+        }
+    }
+
+    /// Waits for the end of these sessions, for as long as their deadlines allow.
+    pub(super) async fn last_sessions(&self, stop: &mut Stop, trackers: &[&TaskTracker]) -> End {
+        let ended = async {
+            for sessions in trackers {
+                sessions.close();
+                sessions.wait().await;
+            }
+        };
+        tokio::select! {
+            biased; // Where no session is left, it does not matter that the last deadline was long ago.
+            () = ended => {}
+            () = stop.asked() => {
+                // What is in this process ends with it; children have to be told.
+                self.commons.kill.cancel();
+                self.commons.children.close();
+                let _ = tokio::time::timeout(AT_ONCE, self.commons.children.wait()).await;
+                return End::AtOnce;
+            }
+            () = sleep_until(self.last_deadline + LAST) => {
+                let sessions: usize = trackers.iter().map(|sessions| sessions.len()).sum();
+                tracing::error!(sessions, "sessions that did not end at the drain deadline are left");
+            }
+        }
+        self.commons.counters.log();
+        End::Stopped
     }
 }
