@@ -32,7 +32,7 @@ impl Source {
 /// The sources of one server's requests. Nothing is kept of them while no limit is set, and nothing of a source that has
 /// no session and all of its rate left.
 ///
-/// Memory is bounded whatever clients do: the sessions by their number, the rates by [`MOST`].
+/// Memory is bounded whatever clients do: the sessions by their number, the rates by 50,000 sources at a time, twice.
 #[derive(Default)]
 pub struct Sources {
     sessions: Arc<Sessions>,
