@@ -1,4 +1,4 @@
-//! How many sessions this machine allows at once.
+//! What this machine allows: so many sessions at once, another thread, a file of a size.
 
 use std::io;
 use std::ptr;

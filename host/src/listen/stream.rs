@@ -66,7 +66,7 @@ impl Stream {
         &self.server
     }
 
-    /// Reads `max` bytes at most, behind what `buffer` has room for; 0 bytes is end-of-stream.
+    /// Reads `max` bytes at most, and no more than `buffer` has room for, behind what it holds; 0 bytes is end-of-stream.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
         if self.at_end {
             // There is nothing to wait for.
