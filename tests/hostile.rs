@@ -90,7 +90,7 @@ hostile! {
     // By wanting more than there is.
     grows_memory_at_once: "handle", "memory: ", "handle.memory=1";
     grows_a_huge_table: "handle", "trap: undefined element", "handle.out-of-bounds=1";
-    opens_files: "handle", "cpu: ", "handle.cpu=1";
+    opens_files: "handle", "resources: ", "handle.resources=1";
     // In the hooks.
     spins_in_verify_request: "verify-request", "cpu: ", "verify-request.cpu=1";
     traps_in_verify_request: "verify-request", "trap: ", "verify-request.unreachable=1";

@@ -135,10 +135,11 @@ fn serving(criterion: &mut Criterion) {
     group.bench_function("recv and send of 64 bytes", |bencher| {
         bencher.iter_custom(|count| {
             runtime.block_on(async {
-                let mut running = sandbox(&generation, &settings, &origin, count).await;
-                running.setup().await.expect("setup");
+                let Running::Whole(mut running) = sandbox(&generation, &settings, &origin, count).await else {
+                    panic!("it needs no component")
+                };
                 let begun = Instant::now();
-                running.handle().await.expect("handle");
+                running.serve().await.expect("a session");
                 begun.elapsed()
             })
         });

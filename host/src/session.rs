@@ -19,7 +19,8 @@ use crate::counters::Tally;
 use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, Datagrams, Packet, Stream};
 use crate::plugin::{
-    Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Phase, Request,
+    Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Phase, Phases, Request, Running,
+    Whole,
 };
 use crate::sources::Place;
 use crate::throttle::Topic;
@@ -163,7 +164,7 @@ impl Session<'_, '_> {
         self.deadline.set(timeouts.setup);
         let request = Request { peer, origin: self.origin.clone(), settings: self.terms.settings.clone() };
         let instance = async { Ok(self.terms.generation.guest.instantiate(request).await) };
-        let mut running = match self.deadline.bound(instance).await {
+        let running = match self.deadline.bound(instance).await {
             Ok(Ok(running)) => running,
             Ok(Err((fault, peer))) => {
                 self.failed(Phase::Instance, fault).await;
@@ -175,6 +176,42 @@ impl Session<'_, '_> {
                 return None;
             }
         };
+        match running {
+            Running::Whole(whole) => self.whole(whole).await,
+            Running::Phases(phases) => self.phase_by_phase(phases).await,
+        }
+    }
+
+    /// All phases in one call, each under its own deadline.
+    async fn whole(&mut self, mut running: Whole) -> Option<Box<dyn Connection>> {
+        let Settings { timeouts, .. } = &*self.terms.settings;
+        let (progress, mut phase) = (running.progress(), Phase::Setup);
+        let ended = {
+            let mut call = pin!(running.serve());
+            poll_fn(|cx| {
+                let polled = call.as_mut().poll(cx);
+                if polled.is_pending() && phase != progress.phase() {
+                    phase = progress.phase();
+                    self.deadline.set(if phase == Phase::Handle { timeouts.handle } else { timeouts.finish });
+                }
+                match polled {
+                    Poll::Ready(ended) => Poll::Ready(ended),
+                    Poll::Pending => self.deadline.poll_over(cx).map(|cause| Err(Fault::Ended(cause))),
+                }
+            })
+            .await
+        };
+        for (phase, error) in running.complaints() {
+            self.failed(phase, Fault::Handler(error)).await;
+        }
+        if let Err(fault) = ended {
+            self.failed(progress.phase(), fault).await;
+        }
+        running.into_peer().into_connection()
+    }
+
+    async fn phase_by_phase(&mut self, mut running: Phases) -> Option<Box<dyn Connection>> {
+        let Settings { timeouts, .. } = &*self.terms.settings;
         match self.deadline.bound(running.verify_request()).await {
             Ok(true) => {}
             Ok(false) => {

@@ -1,7 +1,7 @@
 //! A bound socket that requests arrive on.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::SocketFlags;
@@ -38,7 +38,7 @@ impl Arrival {
                 Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket }))
             }
             (None, Endpoint::Inet(addr)) => Stream::tcp(socket.into(), *addr, Some(server)).map(Self::Connection),
-            (None, Endpoint::Unix(_)) => Stream::unix(socket.into(), client, Some(server)).map(Self::Connection),
+            (None, Endpoint::Unix(_)) => Ok(Self::Connection(Stream::unix(socket.into(), client, Some(server)))),
         }
     }
 
@@ -189,7 +189,7 @@ impl Listener {
                 let client = client.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
                 Stream::tcp(accepted, client, self.local.clone())
             }
-            _ => Stream::unix(accepted, unix_endpoint(&client), self.local.clone()),
+            _ => Ok(Stream::unix(accepted, unix_endpoint(&client), self.local.clone())),
         }
     }
 }
@@ -208,9 +208,10 @@ fn unix_endpoint(address: &SockAddr) -> Endpoint {
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub(super) fn register(socket: Socket, interest: Interest) -> io::Result<AsyncFd<Socket>> {
+pub(super) fn register<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
-    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives.
+    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives; a stream's `Descriptor` goes before
+    // the socket that it is of.
     let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
     Ok(registered?)
 }

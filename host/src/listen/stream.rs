@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,12 +20,28 @@ use crate::endpoint::Endpoint;
 
 /// An accepted connection, which remembers whether its client has finished sending.
 ///
-/// It is an [`AsyncFd`], the same for TCP and Unix: tokio's streams come to the same system calls, by a longer way.
+/// It makes its own system calls, the same for TCP and Unix: tokio's streams come to them by a longer way.
+///
+/// The runtime watches it from when it is first waited for: a client that connects and speaks at once, as most do, has been heard
+/// before that, and one wait less is a wake-up less.
 pub struct Stream {
-    socket: AsyncFd<Socket>,
+    /// Ends before the socket does.
+    watch: OnceLock<AsyncFd<Descriptor>>,
+    socket: Socket,
     client: Endpoint,
     server: Endpoint,
+    /// The last read took all that there was, so that the next one is to be waited for.
+    emptied: bool,
     at_end: bool,
+}
+
+/// The descriptor of a stream's socket, which outlives it.
+struct Descriptor(RawFd);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
 }
 
 /// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s in all, as nginx's
@@ -44,16 +61,24 @@ impl Stream {
                 Endpoint::Inet(local.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?)
             }
         };
-        Self::new(socket, Endpoint::Inet(client), server)
+        Ok(Self::new(socket, Endpoint::Inet(client), server))
     }
 
-    pub(super) fn unix(socket: Socket, client: Endpoint, local: Option<Endpoint>) -> io::Result<Self> {
+    pub(super) fn unix(socket: Socket, client: Endpoint, local: Option<Endpoint>) -> Self {
         Self::new(socket, client, local.unwrap_or(Endpoint::Unix(None)))
     }
 
-    fn new(socket: Socket, client: Endpoint, server: Endpoint) -> io::Result<Self> {
-        let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { socket, client, server, at_end: false })
+    fn new(socket: Socket, client: Endpoint, server: Endpoint) -> Self {
+        Self { watch: OnceLock::new(), socket, client, server, emptied: false, at_end: false }
+    }
+
+    /// Has the runtime watch it, from now on.
+    fn watch(&self) -> io::Result<&AsyncFd<Descriptor>> {
+        if let Some(watch) = self.watch.get() {
+            return Ok(watch);
+        }
+        let watch = register(Descriptor(self.socket.as_raw_fd()), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(self.watch.get_or_init(|| watch))
     }
 
     /// The client's end.
@@ -74,7 +99,11 @@ impl Stream {
         }
         let max = max.min(buffer.capacity() - buffer.len());
         loop {
-            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
+            let mut guard = match self.watch.get() {
+                None if !self.emptied => None,
+                None => Some(ready!(self.watch()?.poll_read_ready(cx))?),
+                Some(watch) => Some(ready!(watch.poll_read_ready(cx))?),
+            };
             let room = &mut buffer.spare_capacity_mut()[..max];
             match recv(&self.socket, room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
@@ -82,7 +111,10 @@ impl Stream {
                     // After a short read the kernel has no more, and epoll tells when it has: to find out by an EAGAIN would
                     // be a system call for each message.
                     if 0 < read && read < max {
-                        guard.clear_ready();
+                        match &mut guard {
+                            Some(guard) => guard.clear_ready(),
+                            None => self.emptied = true,
+                        }
                     }
                     self.at_end |= read == 0 && max > 0;
                     #[expect(unsafe_code, reason = "what was read stands in the buffer's spare room")]
@@ -92,7 +124,10 @@ impl Stream {
                     }
                     return Poll::Ready(Ok(read));
                 }
-                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::AGAIN) => match &mut guard {
+                    Some(guard) => guard.clear_ready(),
+                    None => self.emptied = true,
+                },
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -101,23 +136,27 @@ impl Stream {
 
     /// Writes what the kernel takes now; `WouldBlock` if that is nothing.
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, |socket| Ok(send(socket, data, SendFlags::NOSIGNAL)?))
+        let send = |socket: &Socket| Ok(send(socket, data, SendFlags::NOSIGNAL)?);
+        match self.watch.get() {
+            Some(watch) => watch.try_io(Interest::WRITABLE, |_| send(&self.socket)),
+            None => send(&self.socket),
+        }
     }
 
     /// Waits until the kernel takes bytes again.
     pub fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket.poll_write_ready(cx))?.retain_ready();
+        ready!(self.watch()?.poll_write_ready(cx))?.retain_ready();
         Poll::Ready(Ok(()))
     }
 
     /// shutdown(2).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.get_ref().shutdown(how)
+        self.socket.shutdown(how)
     }
 
     /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.socket.poll_read_ready(cx))?.retain_ready();
+        ready!(self.watch()?.poll_read_ready(cx))?.retain_ready();
         Poll::Ready(Ok(()))
     }
 
@@ -146,6 +185,6 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.get_ref().as_fd()
+        self.socket.as_fd()
     }
 }

@@ -9,7 +9,7 @@ use wasmtime::{Engine, Module, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 
-use super::guest::{Guest, Origin, Peer, Request, Running};
+use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::native::Native;
 use super::pipe::Pipe;
@@ -130,7 +130,7 @@ impl Guest for Command {
             };
         });
         match self.start(&mut store).await {
-            Ok(start) => Ok(Running::Command(Session { store, start, stdio })),
+            Ok(start) => Ok(Running::Phases(Phases::Command(Session { store, start, stdio }))),
             Err(fault) => Err((fault, stdio.into_peer())),
         }
     }

@@ -93,7 +93,17 @@ impl Client {
         self.connection.as_deref().ok_or_else(no_connection)
     }
 
-    async fn recv(&mut self, max: u32) -> Done<Received> {
+    /// shutdown(2).
+    pub(super) fn shutdown(&self, direction: Direction) -> Result<(), ErrorCode> {
+        self.connection()?.shutdown(direction.into()).map_err(ErrorCode::from)
+    }
+
+    /// Sets the guest's own limit of each wait, in nanoseconds.
+    pub(super) fn set_timeout(&mut self, timeout: Option<u64>) {
+        self.patience.ask(timeout.map(Duration::from_nanos));
+    }
+
+    pub(super) async fn recv(&mut self, max: u32) -> Done<Received> {
         let Self { connection, patience } = self;
         let connection = match (patience.left(), connection) {
             (Err(error), _) => return Done::at_once(Err(error)),
@@ -114,6 +124,18 @@ impl Client {
             patience.renew();
         }
         Done { result, dealt: moved || wait.suspended, waited: wait.suspended }
+    }
+
+    /// Sends what the kernel takes now; 0 bytes if it takes none.
+    pub(super) fn try_send(&mut self, data: &[u8]) -> Result<usize, ErrorCode> {
+        match self.connection()?.try_send(data) {
+            Ok(sent) => {
+                self.patience.renew();
+                Ok(sent)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits until `try_send` may take bytes again.
@@ -144,11 +166,21 @@ pub(super) fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -
     done.result
 }
 
-async fn send(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>) -> Done<()> {
+/// Bytes in a guest's memory that it sends. They are written straight from there: it stands still while it waits in this call.
+pub(super) trait Outgoing {
+    fn bytes<'a>(&self, store: &'a StoreContextMut<'_, State>) -> &'a [u8];
+}
+
+impl Outgoing for WasmList<u8> {
+    fn bytes<'a>(&self, store: &'a StoreContextMut<'_, State>) -> &'a [u8] {
+        self.as_le_slice(store)
+    }
+}
+
+pub(super) async fn send(store: &mut StoreContextMut<'_, State>, data: &impl Outgoing) -> Done<()> {
     let (mut sent, mut wait) = (0, Wait::default());
     let result = loop {
-        // Straight from the guest's memory, which stands still while it waits in this call.
-        let data = data.as_le_slice(&*store);
+        let data = data.bytes(store);
         if sent == data.len() {
             break Ok(());
         }
@@ -185,13 +217,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok((settle(&mut store, done),))
         })
     })?;
-    interface.func_wrap("shutdown", |store, (direction,): (Direction,)| {
-        let result =
-            store.data().client.connection().and_then(|c| c.shutdown(direction.into()).map_err(ErrorCode::from));
-        Ok((result,))
-    })?;
+    interface
+        .func_wrap("shutdown", |store, (direction,): (Direction,)| Ok((store.data().client.shutdown(direction),)))?;
     interface.func_wrap("set-timeout", |mut store, (timeout,): (Option<u64>,)| {
-        store.data_mut().client.patience.ask(timeout.map(Duration::from_nanos));
+        store.data_mut().client.set_timeout(timeout);
         Ok(())
     })?;
     interface.func_wrap("client-address", |store, (): ()| Ok((Address::from(&store.data().origin.client),)))?;

@@ -16,8 +16,8 @@ pub(super) const VERSION: &str = "0.1.0";
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(super) struct InetAddress {
-    ip: String,
-    port: u16,
+    pub(super) ip: String,
+    pub(super) port: u16,
 }
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
@@ -91,7 +91,6 @@ impl From<io::Error> for ErrorCode {
 #[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
-#[expect(dead_code, reason = "guests make these; the host only takes them in")]
 pub(super) enum Direction {
     #[component(name = "read")]
     Read,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
-use super::connection::{Done, settle};
+use super::connection::{Done, Outgoing, settle};
 use super::contract::{Address, ErrorCode, PACKAGE, VERSION};
 use super::instance::State;
 use super::patience::{Patience, Wait};
@@ -39,7 +39,11 @@ fn permitted(destination: Endpoint, client: &Endpoint, settings: &Settings) -> R
     }
 }
 
-async fn send_to(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>, destination: Address) -> Done<()> {
+pub(super) async fn send_to(
+    store: &mut StoreContextMut<'_, State>,
+    data: &impl Outgoing,
+    destination: Address,
+) -> Done<()> {
     let mut wait = Wait::default();
     let mut patience = Patience::new(store.data().settings.timeouts.idle);
     let result = try_send_to(store, data, destination, &mut wait, &mut patience).await;
@@ -48,7 +52,7 @@ async fn send_to(store: &mut StoreContextMut<'_, State>, data: &WasmList<u8>, de
 
 async fn try_send_to(
     store: &mut StoreContextMut<'_, State>,
-    data: &WasmList<u8>,
+    data: &impl Outgoing,
     destination: Address,
     wait: &mut Wait,
     patience: &mut Patience,
@@ -60,7 +64,7 @@ async fn try_send_to(
     };
     let destination = permitted(destination, &state.origin.client, &state.settings)?;
     loop {
-        match socket.try_send_to(data.as_le_slice(&*store), &destination) {
+        match socket.try_send_to(data.bytes(store), &destination) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => room(&*socket, wait, patience).await?,
             sent => return sent.map_err(ErrorCode::from),
         }

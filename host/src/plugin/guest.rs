@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Blueprint, Connection, DatagramSocket, Fault, command, handler};
+use super::{Blueprint, Connection, DatagramSocket, Fault, bare, command, handler};
 use crate::config::Settings;
 use crate::counters::Tally;
 use crate::endpoint::Endpoint;
@@ -91,16 +91,34 @@ pub trait Guest: Send + Sync {
     fn code(&self) -> wasmtime::Result<Vec<u8>>;
 }
 
-/// One request in its sandbox. A session calls these in the order of their names here, and nothing more after a fault
-/// that is [fatal](Fault::is_fatal). Dropping a call's future stops the guest there, which is fatal too.
+/// One request in its sandbox. Dropping a call's future stops the guest there, which is fatal.
 ///
 /// The kinds are listed, and not boxed behind a trait, because each phase of each session would be a box of its own.
 pub enum Running {
+    /// All phases are one call.
+    Whole(bare::Session),
+    /// Each phase is a call.
+    Phases(Phases),
+}
+
+/// One request, whose phases a session calls in the order of their names here, and nothing more after a fault that is
+/// [fatal](Fault::is_fatal).
+pub enum Phases {
     Handler(handler::Session),
     Command(command::Session),
 }
 
 impl Running {
+    /// Ends the sandbox and gives the peer back.
+    pub fn into_peer(self) -> Peer {
+        match self {
+            Self::Whole(session) => session.into_peer(),
+            Self::Phases(phases) => phases.into_peer(),
+        }
+    }
+}
+
+impl Phases {
     /// Whether the plugin takes this client; true where it has no say in it.
     pub async fn verify_request(&mut self) -> Result<bool, Fault> {
         match self {

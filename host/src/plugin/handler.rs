@@ -10,7 +10,7 @@ use wasmtime::component::{
 };
 
 use super::contract::{Address, PACKAGE};
-use super::guest::{Guest, Origin, Peer, Request, Running};
+use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::recognise::Interface;
 use super::warm::{Made, Warm};
@@ -25,7 +25,7 @@ pub(super) struct Handler {
     /// `setup`, `handle` and `finish`.
     phases: [ComponentExportIndex; 3],
     hooks: Option<Hooks>,
-    warm: Arc<Warm>,
+    warm: Arc<Warm<Instance>>,
 }
 
 /// The exports of `server-hooks`, for the plugins that have them.
@@ -62,7 +62,7 @@ impl Handler {
         component: &Component,
         (interface, version): (Interface, &str),
         blueprint: Blueprint,
-        warm: Warm,
+        warm: Warm<Instance>,
     ) -> Result<Self, String> {
         let exported = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
         let export = |of: &str, interface: &ComponentExportIndex, name: &str| {
@@ -118,12 +118,7 @@ impl Guest for Handler {
 
     async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
-        // A listener that is about to close may still take a request, when the plugin has become one of the other kind. It has to
-        // end here: the calls below don't look at the exports' types again.
-        if matches!(peer, Peer::Connection(_)) != matches!(self.interface, Interface::Stream) {
-            let error = wasmtime::format_err!("its plugin has become one of another kind: a {}", self.interface.name());
-            return Err((Fault::Host(error), peer));
-        }
+        let peer = of_its_kind(peer, self.interface)?;
         let (connection, packet, socket) = match peer {
             Peer::Connection(connection) => (Some(connection), None, None),
             Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
@@ -139,11 +134,11 @@ impl Guest for Handler {
         };
         if let Some(mut made) = self.warm.take(&settings) {
             made.store.data_mut().serve(origin.clone(), connection, socket);
-            return Ok(Running::Handler(session(made)));
+            return Ok(Running::Phases(Phases::Handler(session(made))));
         }
         let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => Ok(Running::Handler(session(Made::new(store, instance)))),
+            Ok(instance) => Ok(Running::Phases(Phases::Handler(session(Made::new(store, instance))))),
             Err(error) => Err((Fault::from_call(error), peer_of(store.data_mut(), packet))),
         }
     }
@@ -176,13 +171,13 @@ impl Guest for Handler {
 
 /// One request in its instance.
 pub struct Session {
-    made: Made,
+    made: Made<Instance>,
     origin: Arc<Origin>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,
     phases: [ComponentExportIndex; 3],
     verify_request: Option<ComponentExportIndex>,
-    warm: Arc<Warm>,
+    warm: Arc<Warm<Instance>>,
     /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
     in_call: bool,
 }
@@ -232,14 +227,24 @@ impl Session {
     pub(super) fn into_peer(self) -> Peer {
         let Self { mut made, packet, warm, in_call, .. } = self;
         let peer = peer_of(made.store.data_mut(), packet);
-        if !in_call {
+        if !in_call && made.store.data().settings.reuse.is_some() {
             warm.keep(made);
         }
         peer
     }
 }
 
-fn peer_of(state: &mut State, packet: Option<Arc<[u8]>>) -> Peer {
+/// A listener that is about to close may still take a request, when the plugin has become one of the other kind. It has to
+/// end here: calls don't look at the exports' types again.
+pub(super) fn of_its_kind(peer: Peer, interface: Interface) -> Result<Peer, (Fault, Peer)> {
+    if matches!(peer, Peer::Connection(_)) != matches!(interface, Interface::Stream) {
+        let error = wasmtime::format_err!("its plugin has become one of another kind: a {}", interface.name());
+        return Err((Fault::Host(error), peer));
+    }
+    Ok(peer)
+}
+
+pub(super) fn peer_of(state: &mut State, packet: Option<Arc<[u8]>>) -> Peer {
     match (state.client.take(), packet, state.datagram_socket.take()) {
         (Some(connection), _, _) => Peer::Connection(connection),
         (None, Some(packet), Some(socket)) => Peer::Datagram(packet, socket),

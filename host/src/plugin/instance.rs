@@ -7,6 +7,7 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+use super::bare::Exchange;
 use super::connection::Client;
 use super::cpu::{self, CpuMeter};
 use super::limits::{MemoryCap, RESOURCES};
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) cpu: CpuMeter,
     pub(super) origin: Arc<Origin>,
     pub(super) settings: Arc<Settings>,
+    /// Of a handler that runs without its component.
+    pub(super) exchange: Exchange,
     memory: MemoryCap,
     /// Made when the guest first asks for something of it: many handlers never do.
     wasi: Option<WasiCtx>,
@@ -49,6 +52,7 @@ pub(super) fn store(
         memory: MemoryCap::new(settings.limits.memory),
         origin,
         settings,
+        exchange: Exchange::default(),
         wasi: None,
         wasi_0_1: None,
         table,
@@ -71,7 +75,7 @@ impl State {
         self.client = Client::new(connection, self.settings.timeouts.idle);
         self.datagram_socket = datagram_socket;
         self.cpu.reset();
-        self.outputs.iter().for_each(|output| output.belongs_to(origin.clone()));
+        self.outputs.iter().chain(self.exchange.printed()).for_each(|output| output.belongs_to(origin.clone()));
         self.origin = origin;
     }
 
@@ -88,8 +92,21 @@ impl State {
         }
     }
 
+    /// A program is made with it; a handler has it when it first asks for something of it.
     pub(super) fn wasi_0_1(&mut self) -> &mut WasiP1Ctx {
-        self.wasi_0_1.as_mut().expect("only core modules import it, and they are made with it")
+        let Self { wasi_0_1, origin, settings, outputs, .. } = self;
+        wasi_0_1.get_or_insert_with(|| {
+            let (mut wasi, writes_to) = granted(origin, settings);
+            outputs.extend(writes_to);
+            let mut wasi = wasi.build_p1();
+            wasi.ctx().table.set_max_capacity(RESOURCES);
+            wasi
+        })
+    }
+
+    /// Whether it has ever asked for WASI, and so may have left something there.
+    pub(super) fn has_wasi(&self) -> bool {
+        self.wasi.is_some() || self.wasi_0_1.is_some()
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use wasmtime::component::Linker;
+use wasmtime::{Engine, component};
 
+use super::bare::{Bare, bare};
 use super::command::Command;
 use super::compiler::{self, Failure};
 use super::engine::Profile;
@@ -33,9 +34,8 @@ pub const TRIALS: u32 = 8;
 pub struct Loader {
     engines: Engines,
     cache: Option<Cache>,
-    /// What components are linked with, for each profile that was needed.
-    small: OnceLock<Linker<State>>,
-    large: OnceLock<Linker<State>>,
+    small: Linkers,
+    large: Linkers,
     lanes: Lanes,
     trials: Semaphore,
     warm: Arc<Semaphore>,
@@ -118,8 +118,8 @@ impl Loader {
         Self {
             engines,
             cache,
-            small: OnceLock::new(),
-            large: OnceLock::new(),
+            small: Linkers::default(),
+            large: Linkers::default(),
             lanes: Lanes::new(behind),
             trials: Semaphore::new(TRIALS as usize),
             warm: Arc::new(Semaphore::new(WARM_INSTANCES as usize)),
@@ -133,12 +133,11 @@ impl Loader {
         Self { compile: compiler::compile_here, ..self }
     }
 
-    fn linker(&self, profile: Profile) -> &Linker<State> {
-        let linker = match profile {
+    fn linkers(&self, profile: Profile) -> &Linkers {
+        match profile {
             Profile::Small => &self.small,
             Profile::Large => &self.large,
-        };
-        linker.get_or_init(|| Handler::linker(self.engines.engine(profile)))
+        }
     }
 
     /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.
@@ -198,10 +197,16 @@ impl Loader {
         };
         let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
         fits(found.demand, &found.kind, &settings, name)?;
+        let profile = Engines::profile_for(&found.demand);
+        let bare = match &found.kind {
+            Kind::Handler(interface, version) if profile == Profile::Small => bare(&found.wasm, *interface, version),
+            _ => None,
+        };
+        let wasm = bare.unwrap_or(found.wasm);
         let uncompiled = Uncompiled {
-            lane: Lane::of(found.wasm.len()),
-            wasm: found.wasm,
-            profile: Engines::profile_for(&found.demand),
+            lane: Lane::of(wasm.len()),
+            wasm,
+            profile,
             settings: Arc::new(settings),
             id: Generation::id_of(bytes),
             facts: Facts {
@@ -262,7 +267,7 @@ impl Loader {
         let Uncompiled { profile, settings, facts, id, inside, demand, kind, .. } = uncompiled;
         native.prepare().map_err(|error| Refusal::host(format_args!("its memory can't be prepared: {error:#}")))?;
         let blueprint = Blueprint { profile, kind: kind.clone() };
-        let guest = guest(|| self.linker(profile), native, blueprint, self.warm.clone())
+        let guest = guest(self.linkers(profile), native, blueprint, self.warm.clone())
             .map_err(|error| Refusal::plugin(unmet(&facts.imports).unwrap_or(error)))?;
         Ok(Compiled { guest, settings, facts, id, inside, demand, kind })
     }
@@ -276,7 +281,7 @@ enum Draft {
 
 /// What [`Compiled`] has, without native code.
 struct Uncompiled {
-    /// The component, or the core module of a WASI 0.1 command.
+    /// The component, or a core module: a WASI 0.1 command, or a handler that can do without its component.
     wasm: Vec<u8>,
     /// Where it is to be compiled.
     lane: Lane,
@@ -297,25 +302,45 @@ pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str
     let engine = engines.engine(blueprint.profile);
     let native = Native::deserialize(engine, code)?;
     // One request is all that it will serve.
-    let linker = OnceLock::new();
-    let linker = || linker.get_or_init(|| Handler::linker(engine));
-    let guest = guest(linker, &native, blueprint.clone(), Arc::new(Semaphore::new(0))).map_err(wasmtime::Error::msg)?;
+    let warm = Arc::new(Semaphore::new(0));
+    let guest = guest(&Linkers::default(), &native, blueprint.clone(), warm).map_err(wasmtime::Error::msg)?;
     Ok(Generation::new(id, guest))
 }
 
+/// What is linked with on one engine, made when it is first needed.
+#[derive(Default)]
+struct Linkers {
+    components: OnceLock<component::Linker<State>>,
+    modules: OnceLock<wasmtime::Linker<State>>,
+}
+
+impl Linkers {
+    fn components(&self, engine: &Engine) -> &component::Linker<State> {
+        self.components.get_or_init(|| Handler::linker(engine))
+    }
+
+    fn modules(&self, engine: &Engine) -> &wasmtime::Linker<State> {
+        self.modules.get_or_init(|| Bare::linker(engine))
+    }
+}
+
 /// The guest that the blueprint says the code is.
-fn guest<'a>(
-    linker: impl FnOnce() -> &'a Linker<State>,
+fn guest(
+    linkers: &Linkers,
     native: &Native,
     blueprint: Blueprint,
     warm: Arc<Semaphore>,
 ) -> Result<Box<dyn Guest>, String> {
     Ok(match (blueprint.kind.clone(), native) {
         (Kind::Handler(interface, version), Native::Component(component)) => {
-            Box::new(Handler::new(linker(), component, (interface, &version), blueprint, Warm::new(warm))?)
+            let linker = linkers.components(component.engine());
+            Box::new(Handler::new(linker, component, (interface, &version), blueprint, Warm::new(warm))?)
+        }
+        (Kind::Handler(interface, _), Native::Module(module)) => {
+            Box::new(Bare::new(linkers.modules(module.engine()), module, interface, blueprint, Warm::new(warm))?)
         }
         (Kind::Command(export), Native::Component(component)) => {
-            Box::new(Command::of_component(linker(), component, &export, blueprint)?)
+            Box::new(Command::of_component(linkers.components(component.engine()), component, &export, blueprint)?)
         }
         (Kind::Program, Native::Module(module)) => Box::new(Command::of_module(module, blueprint)?),
         _ => return Err("its code is not of its kind".to_owned()),

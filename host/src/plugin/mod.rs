@@ -1,5 +1,6 @@
 //! Plugins: from a file to something that serves requests. Nothing here knows of sockets.
 
+mod bare;
 mod blueprint;
 pub(crate) mod cache;
 mod command;
@@ -26,6 +27,7 @@ mod recognise;
 mod warm;
 mod watch;
 
+pub use bare::Session as Whole;
 pub use blueprint::Blueprint;
 pub use cache::Cache;
 pub use connection::Connection;
@@ -34,7 +36,7 @@ pub use engine::Engines;
 pub use fault::{Cause, Fault, Kind, Phase};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::{DrainDeadline, Generation};
-pub use guest::{Guest, Origin, Peer, Request, Running};
+pub use guest::{Guest, Origin, Peer, Phases, Request, Running};
 pub use load::{Facts, Loaded, Loader, Refusal, TRIALS, WARM_INSTANCES, revive};
 pub use recognise::identify;
 pub use watch::Watch;

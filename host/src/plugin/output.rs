@@ -39,7 +39,8 @@ impl Output {
         line.origin = origin;
     }
 
-    fn push(&self, bytes: &[u8]) {
+    /// Takes what was printed.
+    pub(super) fn push(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 }

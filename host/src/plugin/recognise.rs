@@ -6,7 +6,7 @@ mod foreign;
 mod survey;
 
 use serde::{Deserialize, Serialize};
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1;
+pub(super) use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1;
 use wasmparser::Parser;
 
 use self::binary::binary;
