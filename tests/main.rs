@@ -21,6 +21,7 @@ mod examples;
 mod families;
 mod faults;
 mod first_byte;
+mod fresh;
 mod fuzzing;
 mod grants;
 mod hostile;

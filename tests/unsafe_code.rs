@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::harness::guests::root;
 
 /// Files with the places that each has.
-const PLACES: [(&str, usize); 8] = [
+const PLACES: [(&str, usize); 9] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
     ("guest-sdk/src/export.rs", 1),
     // Descriptors that this process was started with.
@@ -19,6 +19,8 @@ const PLACES: [(&str, usize); 8] = [
     ("host/src/listen/listener.rs", 1),
     // What recv(2) wrote into a buffer's spare room.
     ("host/src/listen/stream.rs", 1),
+    // Pages of a guest's memory that are given back.
+    ("host/src/plugin/bare/packed.rs", 1),
     // Exports whose types were checked when the generation was tried out.
     ("host/src/plugin/handler.rs", 1),
     // Compiled code from the cache, or from the host to its child.

@@ -26,14 +26,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const MESSAGE: [u8; 64] = [b'x'; 64];
 
 /// A client in this process, that sends so many messages and then ends. What it is sent is gone.
-struct Messages(u64);
+struct Messages {
+    left: u64,
+    /// Whether each of them is waited for.
+    late: bool,
+    waited: bool,
+}
 
 impl Connection for Messages {
-    fn poll_recv(&mut self, _: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
-        if self.0 == 0 {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
+        if self.left == 0 {
             return Poll::Ready(Ok(0));
         }
-        self.0 -= 1;
+        if self.late && !self.waited {
+            self.waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.waited = false;
+        self.left -= 1;
         let message = &MESSAGE[..MESSAGE.len().min(max)];
         buffer.extend_from_slice(message);
         Poll::Ready(Ok(message.len()))
@@ -77,8 +88,13 @@ async fn load(loader: &Arc<Loader>, plugin: Vec<u8>) -> Loaded {
     loader.load("echo", plugin, beside, ManifestFile::default()).await.expect("a plugin")
 }
 
-async fn sandbox(generation: &Generation, settings: &Arc<Settings>, origin: &Arc<Origin>, messages: u64) -> Running {
-    let peer = Peer::Connection(Box::new(Messages(messages)));
+async fn sandbox(
+    generation: &Generation,
+    settings: &Arc<Settings>,
+    origin: &Arc<Origin>,
+    (messages, late): (u64, bool),
+) -> Running {
+    let peer = Peer::Connection(Box::new(Messages { left: messages, late, waited: false }));
     let request = Request { peer, origin: origin.clone(), settings: settings.clone() };
     generation.guest.instantiate(request).await.map_err(|(fault, _)| fault).expect("a sandbox")
 }
@@ -123,7 +139,7 @@ fn serving(criterion: &mut Criterion) {
             runtime.block_on(async {
                 let begun = Instant::now();
                 for _ in 0..count {
-                    drop(sandbox(&generation, &settings, &origin, 0).await);
+                    drop(sandbox(&generation, &settings, &origin, (0, false)).await);
                 }
                 begun.elapsed()
             })
@@ -132,18 +148,22 @@ fn serving(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("message");
     group.throughput(Throughput::Bytes(MESSAGE.len() as u64));
-    group.bench_function("recv and send of 64 bytes", |bencher| {
-        bencher.iter_custom(|count| {
-            runtime.block_on(async {
-                let Running::Whole(mut running) = sandbox(&generation, &settings, &origin, count).await else {
-                    panic!("it needs no component")
-                };
-                let begun = Instant::now();
-                running.serve().await.expect("a session");
-                begun.elapsed()
-            })
+    for (name, late) in [("recv and send of 64 bytes", false), ("the same, waited for", true)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                runtime.block_on(async {
+                    let Running::Whole(mut running) = sandbox(&generation, &settings, &origin, (count, late)).await
+                    else {
+                        panic!("it needs no component")
+                    };
+                    let begun = Instant::now();
+                    running.begin();
+                    running.call().await.expect("a session");
+                    begun.elapsed()
+                })
+            });
         });
-    });
+    }
 }
 
 criterion_group! {

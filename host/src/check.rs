@@ -79,6 +79,12 @@ fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()>
         None => line("compiled", &"before, and kept")?,
     }
     line("memory", &format_args!("{} to begin with, {} at most", Size(facts.memory), Size(settings.limits.memory)))?;
+    let sandbox = match (&settings.reuse, generation.guest.is_put_back()) {
+        (Some(_), _) => "reused from request to request",
+        (None, true) => "put back after each request",
+        (None, false) => "made for each request",
+    };
+    line("sandbox", &sandbox)?;
     for address in &settings.listen {
         line("listen", address)?;
     }

@@ -54,10 +54,10 @@ struct Job {
 }
 
 /// Serves one request in a child, and waits for its end, which `kill` brings about at once.
-pub async fn serve(arrival: Arrival, terms: Terms, kill: CancellationToken) {
+pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken) {
     let (client, _) = arrival.ends();
     let client = client.clone();
-    let Terms { plugin, tally, generation, .. } = &terms;
+    let Terms { plugin, tally, generation, .. } = &*terms;
     tally.begun();
     let started = match room_for_a_thread() {
         Ok(()) => {
@@ -194,7 +194,6 @@ pub fn run() -> anyhow::Result<ExitCode> {
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
-            place: None,
         };
         outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -204,7 +203,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let _ask = signal(SignalKind::user_defined1())?;
         // As is an upgrade, when a service manager sends its signal to all processes of a service.
         let _upgrade = signal(SignalKind::user_defined2())?;
-        let session = session::serve(arrival, terms);
+        let session = session::serve(arrival, Arc::new(terms), ());
         tokio::pin!(session);
         loop {
             tokio::select! {

@@ -1,12 +1,13 @@
 //! How a request's session runs beside the others: socketserver's mix-ins.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 
 use crate::capacity::room_for_a_thread;
 use crate::child;
@@ -22,6 +23,8 @@ pub struct Starter {
     shared: bool,
     /// How many datagrams are still to have tasks of their own, as the last without one took long.
     apart: u32,
+    /// When the last one that was served where it was taken in was over.
+    last: Instant,
 }
 
 /// What a session may take of the thread that takes datagrams in. One that takes more has the next [`APART`] begin in tasks.
@@ -34,33 +37,28 @@ impl Starter {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(commons: Commons) -> Self {
-        Self { commons, shared: Handle::current().metrics().num_workers() > 1, apart: 0 }
+        Self { commons, shared: Handle::current().metrics().num_workers() > 1, apart: 0, last: Instant::now() }
     }
 
-    /// Begins the session of a request that has just arrived, after `before` others in a row. Does not wait for anything.
-    pub fn begin(&mut self, arrival: Arrival, permit: Permit, terms: Terms, before: usize) {
+    /// Begins the session of a request that has just arrived, after `before` others in a row. Does not wait for anything. Gives the
+    /// permit back if the session is over by then.
+    pub fn begin(&mut self, arrival: Arrival, permit: Permit, terms: Arc<Terms>, before: usize) -> Option<Permit> {
         let commons = &self.commons;
-        let sessions = commons.sessions_under(&terms.settings).clone();
+        let sessions = commons.sessions_under(&terms.settings);
         match terms.settings.concurrency {
             Concurrency::Task | Concurrency::Serial => {
                 let is_datagram = matches!(arrival, Arrival::Datagram(_));
-                let session = async move {
-                    session::serve(arrival, terms).await;
-                    drop(permit);
-                };
                 if is_datagram && (before < ALONE || !self.shared) {
-                    self.begin_here(session, &sessions);
-                } else {
-                    sessions.spawn(session);
+                    return self.begin_here(arrival, permit, terms, before);
                 }
+                tokio::spawn(session::serve(arrival, terms.clone(), (permit, sessions.token())));
             }
             Concurrency::Thread => {
                 let (runtime, counted) = (Handle::current(), sessions.token());
                 let plugin = terms.plugin.clone();
                 // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
                 let session = move || {
-                    runtime.block_on(session::serve(arrival, terms));
-                    drop((permit, counted));
+                    runtime.block_on(session::serve(arrival, terms, (permit, counted)));
                 };
                 let begun =
                     room_for_a_thread().and_then(|()| thread::Builder::new().name(plugin.to_string()).spawn(session));
@@ -76,26 +74,40 @@ impl Starter {
                 });
             }
         }
+        None
     }
 
     /// Serves a datagram at once if that needs no wait, as most do not: a task for each would cost as much as its guest. What
     /// has to wait goes on in a task.
-    fn begin_here(&mut self, session: impl Future<Output = ()> + Send + 'static, sessions: &TaskTracker) {
+    fn begin_here(&mut self, arrival: Arrival, permit: Permit, terms: Arc<Terms>, before: usize) -> Option<Permit> {
+        let sessions = self.commons.sessions_under(&terms.settings);
+        let mut session = Box::pin(session::serve(arrival, terms.clone(), ()));
+        let goes_on = |session: Pin<Box<_>>, permit| {
+            sessions.spawn(async move {
+                session.await;
+                drop(permit);
+            });
+            None
+        };
         if self.apart > 0 {
             self.apart -= 1;
-            sessions.spawn(session);
-            return;
+            return goes_on(session, permit);
         }
-        let mut session = Box::pin(session);
-        let begun = Instant::now();
+        if before == 0 {
+            self.last = Instant::now();
+        }
         // Nobody is to be woken: the task that it may become is polled when it begins. And a panic, which would be a fault of
         // ours, costs one session and not the listener, as in a task.
         let polled = catch_unwind(AssertUnwindSafe(|| session.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
-        if begun.elapsed() > LONG {
+        // To take the next one in is little beside it, and no reason to look at the clock twice.
+        let now = Instant::now();
+        if now - self.last > LONG {
             self.apart = APART;
         }
-        if let Ok(Poll::Pending) = polled {
-            sessions.spawn(session);
+        self.last = now;
+        match polled {
+            Ok(Poll::Pending) => goes_on(session, permit),
+            _ => Some(permit),
         }
     }
 }

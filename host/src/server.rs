@@ -14,11 +14,11 @@ use crate::listen::{Arrival, Caps, Handed, Listener, Permit, Stream, accept_unti
 use crate::plugin::Generation;
 use crate::ports::Claim;
 use crate::session::{self, Terms};
-use crate::verify::Verifier;
+use crate::verify::{Refused, Verifier};
 
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
-    terms: RwLock<Terms>,
+    terms: RwLock<Arc<Terms>>,
     swapped: Notify,
     commons: Commons,
 }
@@ -26,20 +26,19 @@ pub struct Service {
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
-        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, place: None };
-        Self { terms: RwLock::new(terms), swapped: Notify::new(), commons }
+        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare };
+        Self { terms: RwLock::new(Arc::new(terms)), swapped: Notify::new(), commons }
     }
 
     /// What the next session begins with.
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> Arc<Terms> {
         self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets new sessions begin with this generation and these settings.
     pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        terms.generation = generation;
-        terms.settings = settings;
+        *terms = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
         drop(terms);
         self.swapped.notify_waiters();
     }
@@ -63,12 +62,13 @@ impl Server {
     /// # Errors
     /// As [`Listener::open`]; an address that another server here has is said to be that server's.
     pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
-        let Terms { plugin, settings, .. } = service.terms();
+        let terms = service.terms();
+        let Terms { plugin, settings, .. } = &*terms;
         let commons = &service.commons;
-        let listener = Listener::open(asked, &plugin, &settings.socket, &commons.inherited);
+        let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
         let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, error))?);
-        let claim = commons.ports.claim(listener.address(), plugin);
-        let cap = cap(&settings);
+        let claim = commons.ports.claim(listener.address(), plugin.clone());
+        let cap = cap(settings);
         let caps = Caps {
             host: commons.cap.clone(),
             server: Arc::new(Semaphore::new(cap as usize)),
@@ -83,11 +83,16 @@ impl Server {
             async move {
                 let verifier = Verifier::default();
                 let mut starter = Starter::new(service.commons.clone());
-                let begin = |arrival, permit, before| {
-                    let Some(terms) = verifier.admit(&arrival, service.terms()) else { return };
+                let begin = |arrival, mut permit: Permit, before| {
+                    let terms = service.terms();
+                    match verifier.admit(&arrival, &terms) {
+                        Ok(place) => permit.hold(place),
+                        Err(Refused) => return Some(permit),
+                    }
                     match arrival {
                         Arrival::Connection(stream) if terms.settings.instance_on_first_byte => {
                             begin_later(stream, permit, terms, service.clone());
+                            None
                         }
                         arrival => starter.begin(arrival, permit, terms, before),
                     }
@@ -159,7 +164,7 @@ impl Server {
 
 /// Begins a connection's session when its client's first byte has come. Until then it has a task of its own, which is far smaller than
 /// a session's, and neither thread nor process.
-fn begin_later(stream: Stream, permit: Permit, terms: Terms, service: Arc<Service>) {
+fn begin_later(stream: Stream, permit: Permit, terms: Arc<Terms>, service: Arc<Service>) {
     let sessions = service.commons.sessions_under(&terms.settings).clone();
     sessions.spawn(async move {
         if let Some(stream) = session::first_byte(stream, &terms).await {

@@ -22,7 +22,6 @@ use crate::plugin::{
     Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Phase, Phases, Request, Running,
     Whole,
 };
-use crate::sources::Place;
 use crate::throttle::Topic;
 
 /// The most that is said of a fault, in bytes.
@@ -38,12 +37,13 @@ pub struct Terms {
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
     pub spare: Arc<Semaphore>,
-    /// Where its source's sessions are counted, its own among them.
-    pub place: Option<Arc<Place>>,
 }
 
-/// Serves one request, from its arrival to its close. Returns when its connection, if it is one, is closed.
-pub async fn serve(arrival: Arrival, terms: Terms) {
+/// Serves one request, from its arrival to its close, and keeps `kept` until then: what is counted as long as the session goes on.
+///
+/// A client is waited for in here and in no function within, as far as that can be: each would be returned through, and called again,
+/// at every message.
+pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
     terms.tally.begun();
     let (client, server) = arrival.ends();
     let origin = Arc::new(Origin {
@@ -58,10 +58,34 @@ pub async fn serve(arrival: Arrival, terms: Terms) {
         Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes, socket),
     };
     let drained = pin!(terms.generation.deadline.reached());
-    let mut session = Session { terms: &terms, origin, deadline: Deadline::new(&terms.generation.deadline, drained) };
-    if let Some(connection) = session.run(peer).await {
+    let deadline = Deadline::new(&terms.generation.deadline, drained);
+    let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup };
+    let left = match session.instance(peer).await {
+        Ok(Running::Whole(mut whole)) => {
+            let progress = whole.begin();
+            let ended = {
+                let mut call = pin!(whole.call());
+                poll_fn(|cx| match call.as_mut().poll(cx) {
+                    Poll::Ready(ended) => Poll::Ready(ended),
+                    Poll::Pending => session.poll_over(cx, progress.phase()),
+                })
+                .await
+            };
+            if ended.is_err() || whole.has_complaints() {
+                session.failed_in(&mut whole, progress.phase(), ended).await;
+            } else {
+                whole.end();
+            }
+            whole.into_peer().into_connection()
+        }
+        // Far larger than the other.
+        Ok(Running::Phases(phases)) => Box::pin(session.phase_by_phase(phases)).await,
+        Err(left) => left,
+    };
+    if let Some(connection) = left {
         close(connection, &terms).await;
     }
+    drop(kept);
 }
 
 /// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
@@ -155,59 +179,57 @@ struct Session<'p, 't> {
     terms: &'t Terms,
     origin: Arc<Origin>,
     deadline: Deadline<'p, 't>,
+    /// What the deadline is set for, where all phases are one call.
+    phase: Phase,
 }
 
 impl Session<'_, '_> {
-    /// Everything between arrival and close. None where no connection is left to be closed with care.
-    async fn run(&mut self, peer: Peer) -> Option<Box<dyn Connection>> {
-        let Settings { timeouts, .. } = &*self.terms.settings;
-        self.deadline.set(timeouts.setup);
+    /// Makes the sandbox.
+    ///
+    /// # Errors
+    /// There is none, which has been said: the connection that is left to be closed with care, if there is one.
+    async fn instance(&mut self, peer: Peer) -> Result<Running, Option<Box<dyn Connection>>> {
+        self.deadline.set(self.terms.settings.timeouts.setup);
         let request = Request { peer, origin: self.origin.clone(), settings: self.terms.settings.clone() };
         let instance = async { Ok(self.terms.generation.guest.instantiate(request).await) };
-        let running = match self.deadline.bound(instance).await {
-            Ok(Ok(running)) => running,
+        match self.deadline.bound(instance).await {
+            Ok(Ok(running)) => Ok(running),
             Ok(Err((fault, peer))) => {
                 self.failed(Phase::Instance, fault).await;
-                return peer.into_connection();
+                Err(peer.into_connection())
             }
             // The connection went with the instance that never came to be.
             Err(fault) => {
                 self.failed(Phase::Instance, fault).await;
-                return None;
+                Err(None)
             }
-        };
-        match running {
-            Running::Whole(whole) => self.whole(whole).await,
-            Running::Phases(phases) => self.phase_by_phase(phases).await,
         }
     }
 
-    /// All phases in one call, each under its own deadline.
-    async fn whole(&mut self, mut running: Whole) -> Option<Box<dyn Connection>> {
+    /// Whether a call that is in this phase, and waits, is to be ended.
+    fn poll_over(&mut self, cx: &mut Context<'_>, phase: Phase) -> Poll<Result<(), Fault>> {
         let Settings { timeouts, .. } = &*self.terms.settings;
-        let (progress, mut phase) = (running.progress(), Phase::Setup);
-        let ended = {
-            let mut call = pin!(running.serve());
-            poll_fn(|cx| {
-                let polled = call.as_mut().poll(cx);
-                if polled.is_pending() && phase != progress.phase() {
-                    phase = progress.phase();
-                    self.deadline.set(if phase == Phase::Handle { timeouts.handle } else { timeouts.finish });
-                }
-                match polled {
-                    Poll::Ready(ended) => Poll::Ready(ended),
-                    Poll::Pending => self.deadline.poll_over(cx).map(|cause| Err(Fault::Ended(cause))),
-                }
-            })
-            .await
+        let limit = match phase {
+            Phase::Handle => timeouts.handle,
+            Phase::Finish => timeouts.finish,
+            _ => timeouts.setup,
         };
-        for (phase, error) in running.complaints() {
+        if self.phase != phase {
+            self.phase = phase;
+            self.deadline.set(limit);
+        }
+        self.deadline.poll_over(cx).map(|cause| Err(Fault::Ended(cause)))
+    }
+
+    /// Says what failed in phases that were one call, the last of which it has come to.
+    async fn failed_in(&mut self, whole: &mut Whole, phase: Phase, ended: Result<(), Fault>) {
+        for (phase, error) in whole.complaints() {
             self.failed(phase, Fault::Handler(error)).await;
         }
-        if let Err(fault) = ended {
-            self.failed(progress.phase(), fault).await;
+        match ended {
+            Ok(()) => whole.end(),
+            Err(fault) => self.failed(phase, fault).await,
         }
-        running.into_peer().into_connection()
     }
 
     async fn phase_by_phase(&mut self, mut running: Phases) -> Option<Box<dyn Connection>> {
@@ -260,7 +282,8 @@ impl Session<'_, '_> {
             let settings = self.terms.settings.clone();
             self.terms.generation.guest.handle_error(self.origin.clone(), settings, &cause).await
         };
-        let told = tokio::time::timeout(limit, hook).await;
+        // Few sessions come to this, and all would have room for it.
+        let told = Box::pin(tokio::time::timeout(limit, hook)).await;
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
             note((plugin, tally, generation, client), Phase::HandleError, &fault);
         }

@@ -1,12 +1,14 @@
 //! The first step of a session, before anything is made for it: the host's own rules of who is served.
 
 use std::net::Shutdown;
-use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
 use crate::listen::Arrival;
 use crate::session::{self, Terms};
-use crate::sources::Sources;
+use crate::sources::{Place, Sources};
+
+/// A request that is not served.
+pub struct Refused;
 
 /// What one server knows of those who ask for it. Called by its accept loop, for each request.
 #[derive(Default)]
@@ -15,16 +17,18 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// The terms of the request's session, by which it keeps its place among those of its source; none if it is refused, and
-    /// shut down then, if it is a connection.
-    pub fn admit(&self, arrival: &Arrival, terms: Terms) -> Option<Terms> {
+    /// Lets a request in: its place among those of its source, where these are counted.
+    ///
+    /// # Errors
+    /// It is refused, and shut down, if it is a connection.
+    pub fn admit(&self, arrival: &Arrival, terms: &Terms) -> Result<Option<Place>, Refused> {
         let (client, _) = arrival.ends();
         let by_list = match client {
             Endpoint::Inet(addr) => terms.settings.admits(*addr),
             Endpoint::Unix(_) => Ok(()),
         };
         match by_list.and_then(|()| self.sources.admit(client, terms.settings.per_source)) {
-            Ok(place) => Some(Terms { place: place.map(Arc::new), ..terms }),
+            Ok(place) => Ok(place),
             Err(by) => {
                 terms.tally.begun();
                 session::refused(&terms.plugin, &terms.tally, client, by);
@@ -32,7 +36,7 @@ impl Verifier {
                     // The close follows when it is dropped.
                     let _ = stream.shutdown(Shutdown::Both);
                 }
-                None
+                Err(Refused)
             }
         }
     }

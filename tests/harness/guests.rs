@@ -67,6 +67,11 @@ pub fn connects(port: u16) -> Guest {
     of_fields(&fields("connects").replace("PORT", &port.to_string()))
 }
 
+/// The same as a core module with its component type, which the host runs without making a component of it, if it has no hooks.
+pub fn fixture_as_module(name: &str) -> Guest {
+    Guest::wat(module(&fields(name), true))
+}
+
 fn of_fields(fields: &str) -> Guest {
     let is_module = fields.contains("(import ") || has_hooks(fields);
     Guest::wat(if is_module { module(fields, true) } else { component(fields, VERSION) })

@@ -17,7 +17,7 @@ const PEERS: &str = "target/bench/peers";
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
 
 pub fn bench(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
-    step::run("building the host", checkout.cargo().args(["build", "--release", "--package", "wharf"]))?;
+    step::run("building the host", &mut checkout.build_host())?;
     step::run("building the benchmark", cargo(checkout, "build").arg("--release"))?;
     let asked = |name: &str| arguments.iter().any(|argument| argument == name);
     if !asked("list") && !asked("--help") && !asked("-h") {

@@ -24,7 +24,15 @@ impl Checkout {
         self.root.join(inside)
     }
 
-    /// What `cargo build --release -p wharf` leaves.
+    /// Builds [`host_binary`](Self::host_binary). Of the whole workspace, so that its dependencies have the features that they have for the tests:
+    /// of the package alone, wasmtime would be built once more.
+    pub fn build_host(&self) -> Command {
+        let mut cargo = self.cargo();
+        cargo.args(["build", "--release", "--workspace", "--bin", "wharf"]);
+        cargo
+    }
+
+    /// What [`build_host`](Self::build_host) leaves.
     pub fn host_binary(&self) -> PathBuf {
         self.target_dir().join("release").join("wharf")
     }

@@ -23,8 +23,7 @@ const TRIALS: &[(&str, &str, &str)] = &[
 ];
 
 pub fn serve(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
-    let mut build = checkout.cargo();
-    step::run("building the host", build.args(["build", "--release", "--package", "wharf"]))?;
+    step::run("building the host", &mut checkout.build_host())?;
     plugins::build(checkout)?;
     print_trials(&plugins::shipped(checkout)?);
 

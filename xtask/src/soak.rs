@@ -25,7 +25,7 @@ pub fn soak(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
     }
     plugins::build(checkout)?;
     let mut test = checkout.cargo();
-    test.args(["test", "--release", "--package", "wharf", "--test", "wharf", "--", "--exact", TEST, "--nocapture"]);
+    test.args(["test", "--release", "--workspace", "--test", "wharf", "--", "--exact", TEST, "--nocapture"]);
     test.env("WHARF_SOAK_SECONDS", (minutes * 60).to_string());
     if let Some(seed) = seed {
         test.env("WHARF_SEED", seed.to_string());

@@ -12,6 +12,8 @@ use crate::report::{Bound, Goal, Of, Outcome, Row};
 use crate::server::{Kind, Server, Wharf};
 
 const SIZE: usize = 64;
+/// How long a connection has been quiet when it counts as idle: wharf lays a guest to rest after a second.
+const QUIET: Duration = Duration::from_secs(2);
 
 pub fn run(bench: &Bench, this: &Alone, connections: usize) -> Result<Outcome> {
     let mut rows = Vec::new();
@@ -48,12 +50,18 @@ fn held(name: &str, server: &Server, connections: usize, greeted: bool) -> Resul
     let (open, before) = (meter::descriptors(server.pid())?, Memory::of(server.pid())?);
     let held = hold(connections)?;
     until_accepted(server.pid(), open + connections)?;
+    let (busy, busy_tables) = before.grown_to(Memory::of(server.pid())?, connections);
+    std::thread::sleep(QUIET);
     let after = Memory::of(server.pid())?;
     drop((first, held));
     let (resident, page_tables) = before.grown_to(after, connections);
     let mut row = Row::new(name, vec![resident + page_tables]);
-    row.beside =
-        vec![("resident", resident), ("page tables", page_tables), ("MiB before", before.resident as f64 / 1024.0)];
+    row.beside = vec![
+        ("resident", resident),
+        ("page tables", page_tables),
+        ("KiB at first", busy + busy_tables),
+        ("MiB before", before.resident as f64 / 1024.0),
+    ];
     Ok(row)
 }
 

@@ -1,6 +1,5 @@
 //! The accept loop: a client is there, a permit is there, accept.
 
-use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Arrival, Listener};
 use crate::budget::Budget;
+use crate::sources::Place;
 
 /// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
 /// the kernel's backlog holds who comes: back-pressure, not errors.
@@ -26,6 +26,8 @@ pub struct Permit {
     _server: OwnedSemaphorePermit,
     _host: OwnedSemaphorePermit,
     budget: Option<(Arc<Budget>, OwnedSemaphorePermit)>,
+    /// The request's place among those of its source.
+    place: Option<Place>,
 }
 
 impl Caps {
@@ -41,7 +43,7 @@ impl Caps {
         };
         let server = self.server.clone().acquire_owned().await.expect(OPEN);
         let host = self.host.clone().acquire_owned().await.expect(OPEN);
-        Permit { _server: server, _host: host, budget }
+        Permit { _server: server, _host: host, budget, place: None }
     }
 
     /// None where one would have to be waited for.
@@ -52,18 +54,27 @@ impl Caps {
         };
         let server = self.server.clone().try_acquire_owned().ok()?;
         let host = self.host.clone().try_acquire_owned().ok()?;
-        Some(Permit { _server: server, _host: host, budget })
+        Some(Permit { _server: server, _host: host, budget, place: None })
     }
 }
 
 impl Permit {
+    /// Keeps a place for as long as the permit is kept.
+    pub fn hold(&mut self, place: Option<Place>) {
+        self.place = place;
+    }
+
     /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever waits for its end is to
-    /// find the session begun.
-    fn hand_over(mut self, arrival: Arrival, arrived: impl FnOnce(Arrival, Self)) {
+    /// find the session begun. It comes back if the session is over by then, and there is no budget.
+    fn hand_over(mut self, arrival: Arrival, arrived: impl FnOnce(Arrival, Self) -> Option<Self>) -> Option<Self> {
         let budget = self.budget.take();
-        arrived(arrival, self);
-        if let Some((budget, reserved)) = budget {
-            budget.spend(reserved);
+        let back = arrived(arrival, self);
+        match budget {
+            None => back.map(|permit| Self { place: None, ..permit }),
+            Some((budget, reserved)) => {
+                budget.spend(reserved);
+                None
+            }
         }
     }
 }
@@ -75,12 +86,12 @@ const IN_A_ROW: usize = 32;
 /// clients were told that they are connected.
 ///
 /// `arrived` must not wait: whatever is slow belongs into the session's own task. It is told how many were taken before this one
-/// since the loop last waited.
+/// since the loop last waited, and gives the permit back if the session is over already.
 pub async fn accept_until(
     listener: &Listener,
     caps: &Caps,
     stop: &CancellationToken,
-    mut arrived: impl FnMut(Arrival, Permit, usize),
+    mut arrived: impl FnMut(Arrival, Permit, usize) -> Option<Permit>,
 ) {
     let mut trouble = Trouble::default();
     loop {
@@ -90,14 +101,14 @@ pub async fn accept_until(
             permit = async { listener.ready().await.ok()?; Some(caps.permit().await) } => permit,
         };
         let Some(permit) = permit else { return }; // The runtime is going.
+        let (mut permit, mut pause) = (Some(permit), None);
         // To ask each time whether to stop, and whether somebody is there, would be locks and a system call more a request.
-        let permits = iter::once(permit).chain(iter::from_fn(|| caps.permit_at_once())).take(IN_A_ROW);
-        let mut pause = None;
-        for (before, permit) in permits.enumerate() {
+        for before in 0..IN_A_ROW {
+            let Some(taken) = permit.take().or_else(|| caps.permit_at_once()) else { break };
             match listener.try_take() {
                 Ok(Some(arrival)) => {
                     trouble.passed();
-                    permit.hand_over(arrival, |arrival, permit| arrived(arrival, permit, before));
+                    permit = taken.hand_over(arrival, |arrival, permit| arrived(arrival, permit, before));
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -115,7 +126,7 @@ pub async fn accept_until(
     }
     while let Some(permit) = caps.permit_at_once() {
         match listener.try_take() {
-            Ok(Some(arrival)) => permit.hand_over(arrival, |arrival, permit| arrived(arrival, permit, IN_A_ROW)),
+            Ok(Some(arrival)) => drop(permit.hand_over(arrival, |arrival, permit| arrived(arrival, permit, IN_A_ROW))),
             Ok(None) | Err(_) => return,
         }
     }

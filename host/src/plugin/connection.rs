@@ -14,7 +14,7 @@ use wasmtime::component::{Linker, WasmList};
 
 use super::contract::{Address, Direction, ErrorCode, PACKAGE, VERSION};
 use super::instance::State;
-use super::patience::{Patience, Wait};
+use super::patience::{Over, Patience, Wait};
 
 /// A client's connection, as much of it as a guest needs. Implemented where sockets are known; called here.
 pub trait Connection: Send + Sync {
@@ -103,27 +103,35 @@ impl Client {
         self.patience.ask(timeout.map(Duration::from_nanos));
     }
 
-    pub(super) async fn recv(&mut self, max: u32) -> Done<Received> {
+    /// Receives `max` bytes at most. None where the guest may be laid to rest meanwhile; the same wait goes on then.
+    pub(super) async fn recv_or_rest(&mut self, max: u32, wait: &mut Wait) -> Option<Done<Received>> {
         let Self { connection, patience } = self;
         let connection = match (patience.left(), connection) {
-            (Err(error), _) => return Done::at_once(Err(error)),
-            (Ok(()), None) => return Done::at_once(Err(no_connection())),
+            (Err(error), _) => return Some(Done::at_once(Err(error))),
+            (Ok(()), None) => return Some(Done::at_once(Err(no_connection()))),
             (Ok(()), Some(connection)) => connection,
         };
         if max == 0 {
-            return Done::at_once(Ok(Received::default()));
+            return Some(Done::at_once(Ok(Received::default())));
         }
-        let mut wait = Wait::default();
         let result = poll_fn(|cx| match poll_received(&mut **connection, cx, max as usize) {
-            Poll::Ready(received) => Poll::Ready(received.map_err(ErrorCode::from)),
-            Poll::Pending => patience.poll_timed_out(cx, &mut wait).map(Err),
+            Poll::Ready(received) => Poll::Ready(Some(received.map_err(ErrorCode::from))),
+            Poll::Pending => patience.poll_over(cx, wait).map(|over| match over {
+                Over::TimedOut => Some(Err(ErrorCode::TimedOut)),
+                Over::Rest => None,
+            }),
         })
-        .await;
+        .await?;
         let moved = result.as_ref().is_ok_and(|bytes| !bytes.is_empty());
         if moved {
             patience.renew();
         }
-        Done { result, dealt: moved || wait.suspended, waited: wait.suspended }
+        Some(Done { result, dealt: moved || wait.suspended, waited: wait.suspended })
+    }
+
+    async fn recv(&mut self, max: u32) -> Done<Received> {
+        let mut wait = Wait::default();
+        self.recv_or_rest(max, &mut wait).await.expect("there is no rest in a wait that was not made for it")
     }
 
     /// Sends what the kernel takes now; 0 bytes if it takes none.

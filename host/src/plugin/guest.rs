@@ -66,6 +66,11 @@ pub trait Guest: Send + Sync {
     /// With the peer, which is not the sandbox's to lose.
     async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)>;
 
+    /// Whether a fresh sandbox may be one that was put back into its first state, rather than one made anew.
+    fn is_put_back(&self) -> bool {
+        false
+    }
+
     /// Whether the plugin exports `server-hooks`, so that the two calls below do something.
     fn has_hooks(&self) -> bool;
 

@@ -171,7 +171,7 @@ impl Guest for Handler {
 
 /// One request in its instance.
 pub struct Session {
-    made: Made<Instance>,
+    made: Box<Made<Instance>>,
     origin: Arc<Origin>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,

@@ -26,9 +26,9 @@ pub(super) struct State {
     pub(super) exchange: Exchange,
     memory: MemoryCap,
     /// Made when the guest first asks for something of it: many handlers never do.
-    wasi: Option<WasiCtx>,
+    wasi: Option<Box<WasiCtx>>,
     /// WASI 0.1, for a program that is a core module.
-    wasi_0_1: Option<WasiP1Ctx>,
+    wasi_0_1: Option<Box<WasiP1Ctx>>,
     table: ResourceTable,
     /// stdout and stderr, once there is a WASI that writes to them.
     outputs: Vec<Output>,
@@ -74,7 +74,7 @@ impl State {
     ) {
         self.client = Client::new(connection, self.settings.timeouts.idle);
         self.datagram_socket = datagram_socket;
-        self.cpu.reset();
+        self.cpu = CpuMeter::new(self.settings.limits.cpu);
         self.outputs.iter().chain(self.exchange.printed()).for_each(|output| output.belongs_to(origin.clone()));
         self.origin = origin;
     }
@@ -86,9 +86,9 @@ impl State {
         if is_module {
             let mut wasi = wasi.build_p1();
             wasi.ctx().table.set_max_capacity(RESOURCES);
-            self.wasi_0_1 = Some(wasi);
+            self.wasi_0_1 = Some(Box::new(wasi));
         } else {
-            self.wasi = Some(wasi.build());
+            self.wasi = Some(Box::new(wasi.build()));
         }
     }
 
@@ -100,7 +100,7 @@ impl State {
             outputs.extend(writes_to);
             let mut wasi = wasi.build_p1();
             wasi.ctx().table.set_max_capacity(RESOURCES);
-            wasi
+            Box::new(wasi)
         })
     }
 
@@ -116,7 +116,7 @@ impl WasiView for State {
         let ctx = wasi.get_or_insert_with(|| {
             let (mut wasi, writes_to) = granted(origin, settings);
             outputs.extend(writes_to);
-            wasi.build()
+            Box::new(wasi.build())
         });
         WasiCtxView { ctx, table }
     }

@@ -25,11 +25,29 @@ pub(super) struct Patience {
 #[derive(Default)]
 pub(super) struct Wait {
     deadline: Option<Instant>,
+    /// When it has lasted for long enough that the guest is laid to rest, once, if it is at all.
+    rest: Option<Instant>,
+    rests: bool,
     /// Whether the guest was ever suspended in it.
     pub(super) suspended: bool,
 }
 
+/// For how long a client is quiet before its guest is laid to rest. To wake it takes some microseconds.
+const REST: Duration = Duration::from_secs(1);
+
+/// What a wait has come to.
+pub(super) enum Over {
+    TimedOut,
+    /// It goes on, but has lasted long.
+    Rest,
+}
+
 impl Wait {
+    /// One that says when the guest may be laid to rest.
+    pub(super) fn with_rest() -> Self {
+        Self { rests: true, ..Self::default() }
+    }
+
     /// The limit of a wait begins anew.
     pub(super) fn again(&mut self) {
         self.deadline = None;
@@ -60,6 +78,15 @@ impl Patience {
 
     /// Ready, with the error for the guest, once this wait has lasted too long.
     pub(super) fn poll_timed_out(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<ErrorCode> {
+        loop {
+            if let Over::TimedOut = ready!(self.poll_over(cx, wait)) {
+                return Poll::Ready(ErrorCode::TimedOut);
+            }
+        }
+    }
+
+    /// Ready once this wait has lasted too long, or long enough that the guest is laid to rest.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<Over> {
         let deadline = match wait.deadline {
             Some(deadline) => deadline,
             None => {
@@ -68,11 +95,17 @@ impl Patience {
                 let deadline =
                     self.asked.and_then(|asked| now.checked_add(asked)).map_or(idle, |asked| asked.min(idle));
                 wait.suspended |= deadline > now;
+                wait.rest = wait.rests.then(|| now + REST).filter(|rest| *rest < deadline);
                 *wait.deadline.insert(deadline)
             }
         };
+        if let Some(rest) = wait.rest {
+            ready!(self.alarm.poll(cx, rest));
+            wait.rest = None;
+            return Poll::Ready(Over::Rest);
+        }
         ready!(self.alarm.poll(cx, deadline));
         self.exhausted = self.quiet_since.is_some_and(|since| Instant::now() >= since + self.idle);
-        Poll::Ready(ErrorCode::TimedOut)
+        Poll::Ready(Over::TimedOut)
     }
 }

@@ -22,15 +22,16 @@ pub(super) struct Made<I> {
 }
 
 impl<I> Made<I> {
-    pub(super) fn new(store: Store<State>, instance: I) -> Self {
-        Self { store, instance, since: Instant::now(), served: 0 }
+    /// In a box, as it is passed on from step to step.
+    pub(super) fn new(store: Store<State>, instance: I) -> Box<Self> {
+        Box::new(Self { store, instance, since: Instant::now(), served: 0 })
     }
 }
 
 /// The warm instances of one generation. The one used last is used next: what is in the processor's caches is cheapest,
 /// and what is not needed grows old.
 pub(super) struct Warm<I> {
-    idle: Mutex<Vec<(Made<I>, OwnedSemaphorePermit)>>,
+    idle: Mutex<Vec<(Box<Made<I>>, OwnedSemaphorePermit)>>,
     /// Bounds the idle ones of all plugins together.
     room: Arc<Semaphore>,
 }
@@ -41,7 +42,7 @@ impl<I> Warm<I> {
     }
 
     /// An instance that has served before, if there is one that may serve again under these settings.
-    pub(super) fn take(&self, settings: &Arc<Settings>) -> Option<Made<I>> {
+    pub(super) fn take(&self, settings: &Arc<Settings>) -> Option<Box<Made<I>>> {
         let limits = settings.reuse.unwrap_or(FRESH);
         let (now, mut idle) = (Instant::now(), self.idle());
         // Whatever it is that makes one unfit, it will not become fit again.
@@ -54,7 +55,7 @@ impl<I> Warm<I> {
     }
 
     /// Keeps an instance whose request has ended well, if there is room: one that is to be reused, or is as good as new.
-    pub(super) fn keep(&self, mut made: Made<I>) {
+    pub(super) fn keep(&self, mut made: Box<Made<I>>) {
         let limits = made.store.data().settings.reuse.unwrap_or(FRESH);
         made.served += 1;
         let mut idle = self.idle();
@@ -66,7 +67,7 @@ impl<I> Warm<I> {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Made<I>, OwnedSemaphorePermit)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Box<Made<I>>, OwnedSemaphorePermit)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,18 +6,16 @@
 
 use std::ops::Range;
 
-use wasmparser::component_types::{
-    ComponentDefinedType, ComponentEntityType, ComponentItem, ComponentValType, VariantCase,
-};
 use wasmparser::types::Types;
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentTypeRef, ElementItems,
-    ElementKind, ExternalKind, Instance, Operator, Parser, Payload, TableInit, TypeRef, ValidPayload, Validator,
-    WasmFeatures,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentTypeRef, ExternalKind,
+    Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
 use super::super::contract::PACKAGE;
 use super::super::recognise::{Interface, WASI_0_1};
+use super::modules::{exports, filled, imports_of, is_empty, is_shim, slot_of, started};
+use super::types::{function, instance, type_of};
 
 /// A module that can do without its component.
 pub(super) struct Extracted<'a> {
@@ -56,24 +54,6 @@ pub(super) enum Print {
     Stderr,
     Write,
     Drop,
-}
-
-const ERROR_CODE: &str =
-    "variant{timed-out, connection-reset, broken-pipe, message-too-large, not-permitted, other(string)}";
-const ADDRESS: &str = "variant{inet(record{ip: string, port: u16}), unix(option<string>)}";
-
-/// The types of all that a handler may import from the contract.
-fn type_of(function: &str) -> Option<String> {
-    Some(match function {
-        "recv" => format!("(u32) -> result<list<u8>, {ERROR_CODE}>"),
-        "send" => format!("(list<u8>) -> result<_, {ERROR_CODE}>"),
-        "shutdown" => format!("(enum{{read, write, both}}) -> result<_, {ERROR_CODE}>"),
-        "set-timeout" => "(option<u64>)".to_owned(),
-        "client-address" | "server-address" => format!("() -> {ADDRESS}"),
-        "start-tls" => format!("() -> result<_, {ERROR_CODE}>"),
-        "send-to" => format!("(list<u8>, {ADDRESS}) -> result<_, {ERROR_CODE}>"),
-        _ => return None,
-    })
 }
 
 /// Takes the module out of a component that exports `interface` of this version of the contract, and no other.
@@ -144,9 +124,12 @@ struct Parts<'a> {
     /// Functions that are exports of imported instances.
     funcs: Vec<Option<(u32, &'a str)>>,
     /// What is lifted: exports of core instances.
-    lifted: Vec<((u32, &'a str), Box<[CanonicalOption]>)>,
+    lifted: Vec<Lifted<'a>>,
     exports: Vec<&'a str>,
 }
+
+/// An export of a core instance that is lifted, and with what.
+type Lifted<'a> = ((u32, &'a str), Box<[CanonicalOption]>);
 
 /// A core instance.
 enum Defined<'a> {
@@ -205,8 +188,7 @@ impl<'a> Parts<'a> {
             match &payload {
                 Payload::ModuleSection { unchecked_range, .. } => {
                     if depth == 0 {
-                        let range = unchecked_range;
-                        parts.modules.push(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?);
+                        parts.modules.push(unchecked_range.clone());
                     }
                     depth += 1;
                 }
@@ -348,7 +330,7 @@ impl<'a> Parts<'a> {
             "send-to" => datagram,
             _ => connection,
         };
-        let exports = self::instance(&self.types, self.types.component_item_for_import(interface)?.ty)?;
+        let exports = super::types::instance(&self.types, self.types.component_item_for_import(interface)?.ty)?;
         let typed = function(&self.types, exports.get(name)?.ty)? == type_of(name)?;
         (belongs && typed).then(|| Import::Contract(name.to_owned()))
     }
@@ -405,240 +387,5 @@ impl<'a> Parts<'a> {
             }
         }
         Some(initialize)
-    }
-}
-
-/// A module's import of a function.
-struct Imported<'a> {
-    module: &'a str,
-    name: &'a str,
-}
-
-/// The imports of a module that imports functions alone.
-fn imports_of(module: &[u8]) -> Option<Vec<Imported<'_>>> {
-    let mut all = Vec::new();
-    for payload in Parser::new(0).parse_all(module) {
-        if let Payload::ImportSection(imports) = payload.ok()? {
-            for import in imports.into_imports() {
-                let import = import.ok()?;
-                let TypeRef::Func(_) = import.ty else { return None };
-                all.push(Imported { module: import.module, name: import.name });
-            }
-        }
-    }
-    Some(all)
-}
-
-fn exports(module: &[u8], name: &str) -> bool {
-    Parser::new(0).parse_all(module).flatten().any(|payload| match payload {
-        Payload::ExportSection(exports) => exports.into_iter().flatten().any(|export| export.name == name),
-        _ => false,
-    })
-}
-
-/// Which place of which of its tables a shim's function calls, and does nothing else.
-fn slot_of(shim: &[u8], function: &str) -> Option<(u32, String)> {
-    is_shim(shim)?.then_some(())?;
-    let (mut index, mut table, mut body) = (None, None, 0);
-    for payload in Parser::new(0).parse_all(shim) {
-        match payload.ok()? {
-            Payload::ExportSection(exports) => {
-                for export in exports {
-                    let export = export.ok()?;
-                    match export.kind {
-                        ExternalKind::Func if export.name == function => index = Some(export.index),
-                        ExternalKind::Table => table = Some(export.name.to_owned()),
-                        _ => {}
-                    }
-                }
-            }
-            Payload::CodeSectionEntry(code) => {
-                if Some(body) == index {
-                    return Some((indirect(&code)?, table?));
-                }
-                body += 1;
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The place that a function calls with all its parameters.
-fn indirect(code: &wasmparser::FunctionBody<'_>) -> Option<u32> {
-    let mut operators = code.get_operators_reader().ok()?;
-    let mut next = 0;
-    let slot = loop {
-        match operators.read().ok()? {
-            Operator::LocalGet { local_index } if local_index == next => next += 1,
-            Operator::I32Const { value } => break u32::try_from(value).ok()?,
-            _ => return None,
-        }
-    };
-    let Operator::CallIndirect { table_index: 0, .. } = operators.read().ok()? else { return None };
-    let Operator::End = operators.read().ok()? else { return None };
-    operators.eof().then_some(slot)
-}
-
-/// Whether a module is nothing but one table of its own and functions that call what is in it.
-fn is_shim(module: &[u8]) -> Option<bool> {
-    let (mut tables, mut functions) = (0, true);
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.ok()? {
-            Payload::TableSection(section) => {
-                for table in section {
-                    tables += 1;
-                    functions &= matches!(table.ok()?.init, TableInit::RefNull);
-                }
-            }
-            Payload::CodeSectionEntry(code) => functions &= indirect(&code).is_some(),
-            Payload::ImportSection(_)
-            | Payload::MemorySection(_)
-            | Payload::GlobalSection(_)
-            | Payload::ElementSection(_)
-            | Payload::DataSection(_)
-            | Payload::StartSection { .. } => return Some(false),
-            _ => {}
-        }
-    }
-    Some(tables == 1 && functions)
-}
-
-/// What a module does that fills a table with functions, all of them imported.
-struct Filled<'a> {
-    table: (&'a str, &'a str),
-    functions: Vec<(&'a str, &'a str)>,
-}
-
-/// None if it does anything else; it may start something.
-fn filled(module: &[u8]) -> Option<Filled<'_>> {
-    let (mut table, mut functions, mut filled) = (None, Vec::new(), None);
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.ok()? {
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    let import = import.ok()?;
-                    match import.ty {
-                        TypeRef::Func(_) => functions.push((import.module, import.name)),
-                        TypeRef::Table(_) if table.is_none() => table = Some((import.module, import.name)),
-                        _ => return None,
-                    }
-                }
-            }
-            Payload::ElementSection(elements) => {
-                for element in elements {
-                    let element = element.ok()?;
-                    let ElementKind::Active { table_index: None | Some(0), offset_expr } = element.kind else {
-                        return None;
-                    };
-                    let mut offset = offset_expr.get_operators_reader();
-                    let Operator::I32Const { value: 0 } = offset.read().ok()? else { return None };
-                    let Operator::End = offset.read().ok()? else { return None };
-                    let ElementItems::Functions(items) = element.items else { return None };
-                    let items: Vec<(&str, &str)> = items
-                        .into_iter()
-                        .map(|item| functions.get(item.ok()? as usize).copied())
-                        .collect::<Option<_>>()?;
-                    filled.replace(items).is_none().then_some(())?;
-                }
-            }
-            Payload::Version { .. }
-            | Payload::TypeSection(_)
-            | Payload::CustomSection(_)
-            | Payload::StartSection { .. }
-            | Payload::End(_) => {}
-            _ => return None,
-        }
-    }
-    Some(Filled { table: table?, functions: filled? })
-}
-
-/// What a module imports in order to start it, if it starts anything.
-fn started(module: &[u8]) -> Option<Option<(&str, &str)>> {
-    let mut functions = Vec::new();
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.ok()? {
-            Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    let import = import.ok()?;
-                    if let TypeRef::Func(_) = import.ty {
-                        functions.push((import.module, import.name));
-                    }
-                }
-            }
-            // One that is its own stays there.
-            Payload::StartSection { func, .. } => return functions.get(func as usize).copied().map(Some),
-            _ => {}
-        }
-    }
-    Some(None)
-}
-
-/// Whether a module has nothing of its own, though it may start something.
-fn is_empty(module: &[u8]) -> Option<bool> {
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.ok()? {
-            Payload::Version { .. }
-            | Payload::TypeSection(_)
-            | Payload::ImportSection(_)
-            | Payload::StartSection { .. }
-            | Payload::CustomSection(_)
-            | Payload::End(_) => {}
-            _ => return Some(false),
-        }
-    }
-    Some(true)
-}
-
-type Exports<'t> = &'t wasmparser::collections::IndexMap<String, ComponentItem>;
-
-fn instance(types: &Types, ty: ComponentEntityType) -> Option<Exports<'_>> {
-    let ComponentEntityType::Instance(id) = ty else { return None };
-    Some(&types[id].exports)
-}
-
-/// A function's type in words, names of its parameters left out.
-fn function(types: &Types, ty: ComponentEntityType) -> Option<String> {
-    let ComponentEntityType::Func(id) = ty else { return None };
-    let function = &types[id];
-    if function.async_ {
-        return None;
-    }
-    let params: Vec<String> = function.params.iter().map(|(_, ty)| value(types, *ty)).collect();
-    let result = function.result.map(|ty| format!(" -> {}", value(types, ty))).unwrap_or_default();
-    Some(format!("({}){result}", params.join(", ")))
-}
-
-/// A type in words, as far as the contract has such; what it has not is a `?`.
-fn value(types: &Types, ty: ComponentValType) -> String {
-    let of = |ty: &Option<ComponentValType>| ty.map_or("_".to_owned(), |ty| value(types, ty));
-    let id = match ty {
-        ComponentValType::Primitive(primitive) => return primitive.to_string(),
-        ComponentValType::Type(id) => id,
-    };
-    match &types[id] {
-        ComponentDefinedType::Primitive(primitive) => primitive.to_string(),
-        ComponentDefinedType::Record(record) => {
-            let fields: Vec<_> =
-                record.fields.iter().map(|(name, ty)| format!("{name}: {}", value(types, *ty))).collect();
-            format!("record{{{}}}", fields.join(", "))
-        }
-        ComponentDefinedType::Variant(variant) => {
-            let case = |(name, case): (&wasmparser::names::KebabString, &VariantCase)| match case.ty {
-                Some(ty) => format!("{name}({})", value(types, ty)),
-                None => name.to_string(),
-            };
-            format!("variant{{{}}}", variant.cases.iter().map(case).collect::<Vec<_>>().join(", "))
-        }
-        ComponentDefinedType::List { element, .. } => format!("list<{}>", value(types, *element)),
-        ComponentDefinedType::Enum(names) => {
-            format!("enum{{{}}}", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-        }
-        ComponentDefinedType::Option { ty, .. } => format!("option<{}>", value(types, *ty)),
-        ComponentDefinedType::Result { ok, err, .. } => match err {
-            None => format!("result<{}>", of(ok)),
-            Some(_) => format!("result<{}, {}>", of(ok), of(err)),
-        },
-        _ => "?".to_owned(),
     }
 }

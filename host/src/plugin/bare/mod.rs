@@ -5,10 +5,15 @@
 //! [`bare`] makes one module of it that needs none of it; what it may do, what it is told and what it costs its operator to
 //! write down stay the same. Whatever is more stays a component, and is `handler`'s.
 
+mod exchange;
 mod extract;
 mod imports;
+mod modules;
+mod packed;
 mod renewal;
 mod rewrite;
+mod survey;
+mod types;
 
 use std::sync::Arc;
 
@@ -25,7 +30,7 @@ use super::warm::{Made, Warm};
 use super::{Blueprint, Fault, Phase};
 use crate::config::Settings;
 
-pub use self::imports::{Exchange, Progress};
+pub use self::exchange::{Exchange, Progress};
 
 /// Makes the one module of a component that exports `interface` of this version of the contract. None if it is to stay a component.
 pub(super) fn bare(component: &[u8], interface: Interface, version: &str) -> Option<Vec<u8>> {
@@ -78,7 +83,7 @@ impl Bare {
         let inner = self.pre.instantiate_async(&mut *store).await?;
         let memory = inner.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| wasmtime::format_err!("it has no memory"))?;
-        store.data_mut().exchange.use_memory(memory);
+        store.data_mut().exchange.serve(memory, self.renewal.clone());
         let serve = inner.get_typed_func(&mut *store, "serve")?;
         let initialize = match inner.get_func(&mut *store, "initialize") {
             Some(function) => Some(function.typed(&*store)?),
@@ -105,13 +110,7 @@ impl Guest for Bare {
             Peer::Connection(connection) => (Some(connection), None, None),
             Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
         };
-        let session = |made| Session {
-            made,
-            packet: packet.clone(),
-            renewal: self.renewal.clone(),
-            warm: self.warm.clone(),
-            in_call: false,
-        };
+        let session = |made| Session { made, packet: packet.clone(), warm: self.warm.clone(), in_call: false };
         let is_reused = settings.reuse.is_some();
         let (mut made, is_new) = match self.warm.take(&settings) {
             Some(mut made) => {
@@ -131,6 +130,10 @@ impl Guest for Bare {
             return Err((fault, peer_of(made.store.data_mut(), packet)));
         }
         Ok(Running::Whole(session(made)))
+    }
+
+    fn is_put_back(&self) -> bool {
+        self.renewal.as_ref().is_some_and(|renewal| renewal.memory().is_some())
     }
 
     fn has_hooks(&self) -> bool {
@@ -162,32 +165,40 @@ async fn initialize(store: &mut Store<State>, instance: &Instance) -> Result<(),
 
 /// One request in its instance.
 pub struct Session {
-    made: Made<Instance>,
+    made: Box<Made<Instance>>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,
-    renewal: Option<Arc<Renewal>>,
     warm: Arc<Warm<Instance>>,
     /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
     in_call: bool,
 }
 
 impl Session {
-    /// Where it is while it is served.
-    pub fn progress(&self) -> Arc<Progress> {
-        self.made.store.data().exchange.progress()
+    /// To be called before [`call`](Self::call). Tells where it is meanwhile.
+    pub fn begin(&mut self) -> Arc<Progress> {
+        self.in_call = true;
+        let exchange = &mut self.made.store.data_mut().exchange;
+        exchange.prepare(self.packet.clone());
+        exchange.progress()
     }
 
     /// Calls `setup`, and then `handle` and `finish`, unless it failed.
     ///
     /// # Errors
     /// What ended the guest in the phase that it has come to. What the phases returned are [`complaints`](Self::complaints).
-    pub async fn serve(&mut self) -> Result<(), Fault> {
-        let Made { store, instance, .. } = &mut self.made;
-        self.in_call = true;
-        store.data_mut().exchange.prepare(self.packet.clone());
-        instance.serve.call_async(&mut *store, ()).await.map_err(Fault::from_call)?;
+    pub fn call(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
+        let Made { store, instance, .. } = &mut *self.made;
+        let call = instance.serve.call_async(store, ());
+        async { call.await.map_err(Fault::from_call) }
+    }
+
+    /// The call has come to its end, and no fault was the last.
+    pub fn end(&mut self) {
         self.in_call = false;
-        Ok(())
+    }
+
+    pub fn has_complaints(&self) -> bool {
+        self.made.store.data().exchange.has_complaints()
     }
 
     /// The errors that phases returned, in their order.
@@ -197,12 +208,13 @@ impl Session {
 
     /// Ends the sandbox, or puts it back, and gives the peer back.
     pub fn into_peer(self) -> Peer {
-        let Self { mut made, packet, renewal, warm, in_call } = self;
+        let Self { mut made, packet, warm, in_call } = self;
         let peer = peer_of(made.store.data_mut(), packet);
         if in_call {
             return peer;
         }
         let is_reused = made.store.data().settings.reuse.is_some();
+        let renewal = made.store.data().exchange.renewal();
         if is_reused || renewal.is_some_and(|renewal| renewal.renew(&mut made.store, &made.instance)) {
             warm.keep(made);
         }

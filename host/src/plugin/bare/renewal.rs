@@ -12,7 +12,7 @@ use super::Instance;
 use super::rewrite::{PAGES, state};
 
 /// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
-const MOST: usize = 512 << 10;
+pub(super) const MOST: usize = 512 << 10;
 /// What is compared and written at a time: a page of the kernel's, so that one which was never touched is only read.
 const PIECE: usize = 4096;
 static ZEROS: [u8; PIECE] = [0; PIECE];
@@ -50,6 +50,11 @@ impl Renewal {
             // All first states of a module are the same.
             let _ = self.first.set(First { memory: memory[..length].to_vec(), globals });
         }
+    }
+
+    /// What memory begins with, without the zeros that follow, once that is known.
+    pub(super) fn memory(&self) -> Option<&[u8]> {
+        self.first.get().map(|first| &*first.memory)
     }
 
     /// Puts it back; false if it is to be dropped. The request before ended well, and nothing is being called.

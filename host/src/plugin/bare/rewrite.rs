@@ -23,9 +23,10 @@ use wasm_encoder::{
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemArg,
     MemorySection, Module, TableSection, TagSection, TypeSection, ValType,
 };
-use wasmparser::{Operator, Parser, Payload, TypeRef, Validator, WasmFeatures};
+use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
 use super::extract::{Extracted, Import, Print};
+use super::survey::Survey;
 
 /// The module that the host's functions are imported from.
 pub(super) const HOST: &str = "wharf";
@@ -52,104 +53,6 @@ pub(super) fn rewrite(extracted: &Extracted<'_>, has_packet: bool) -> Option<Vec
     // What the compiler would refuse is to be refused as the component that it was.
     Validator::new_with_features(WasmFeatures::all()).validate_all(&module).ok()?;
     Some(module)
-}
-
-/// What has to be known before the first section is written.
-struct Survey {
-    /// Of each import.
-    imported: Vec<u32>,
-    types: u32,
-    params: Vec<Option<Vec<ValType>>>,
-    defined: u32,
-    /// For each of its globals, whether code can change it.
-    globals: Vec<bool>,
-    /// Whether all that code can change of them can be read and written from outside.
-    can_be_reset: bool,
-    /// Of memory, at first.
-    pages: u32,
-    /// By name.
-    functions: Vec<(String, u32)>,
-    memory: u32,
-}
-
-impl Survey {
-    fn of(extracted: &Extracted<'_>) -> Option<Self> {
-        let mut survey = Self {
-            imported: Vec::new(),
-            types: 0,
-            params: Vec::new(),
-            defined: 0,
-            globals: Vec::new(),
-            can_be_reset: true,
-            pages: 0,
-            functions: Vec::new(),
-            memory: 0,
-        };
-        let (mut memories, mut has_memory) = (0, false);
-        for payload in Parser::new(0).parse_all(extracted.module) {
-            match payload.ok()? {
-                Payload::TypeSection(types) => {
-                    for group in types {
-                        for ty in group.ok()?.into_types() {
-                            survey.types += 1;
-                            survey.params.push(match ty.composite_type.inner {
-                                wasmparser::CompositeInnerType::Func(function) => function
-                                    .params()
-                                    .iter()
-                                    .map(|ty| reencode::RoundtripReencoder.val_type(*ty).ok())
-                                    .collect(),
-                                _ => None,
-                            });
-                        }
-                    }
-                }
-                Payload::ImportSection(imports) => {
-                    for import in imports.into_imports() {
-                        let TypeRef::Func(ty) = import.ok()?.ty else { return None };
-                        survey.imported.push(ty);
-                    }
-                }
-                Payload::FunctionSection(functions) => survey.defined = functions.count(),
-                Payload::MemorySection(section) => {
-                    for memory in section {
-                        let memory = memory.ok()?;
-                        if memory.memory64 || memory.shared || memory.page_size_log2.is_some() {
-                            return None;
-                        }
-                        survey.pages = u32::try_from(memory.initial).ok()?;
-                        memories += 1;
-                    }
-                }
-                Payload::GlobalSection(globals) => {
-                    for global in globals {
-                        let ty = global.ok()?.ty;
-                        survey.globals.push(ty.mutable);
-                        survey.can_be_reset &= !(ty.mutable && ty.content_type.is_reference_type());
-                    }
-                }
-                Payload::ExportSection(exports) => {
-                    for export in exports {
-                        let export = export.ok()?;
-                        match export.kind {
-                            wasmparser::ExternalKind::Func => {
-                                survey.functions.push((export.name.to_owned(), export.index));
-                            }
-                            wasmparser::ExternalKind::Memory if export.name == extracted.memory => has_memory = true,
-                            _ => {}
-                        }
-                    }
-                }
-                // It would run before there is anything to be asked for.
-                Payload::StartSection { .. } => return None,
-                _ => {}
-            }
-        }
-        (has_memory && memories == 1 && survey.imported.len() == extracted.imports.len()).then_some(survey)
-    }
-
-    fn function(&self, name: &str) -> Option<u32> {
-        self.functions.iter().find(|(export, _)| export == name).map(|(_, index)| *index)
-    }
 }
 
 /// Types of the functions that are added.
@@ -438,11 +341,27 @@ impl<'a> Rewriter<'a> {
                 self.make_room(survey, &mut body, length, at)?;
                 body.instructions().local_get(at).local_get(length);
             }
-            // From here on `at` is where the result is. It begins with a byte that says whether it is an error.
+            // From here on `at` is where the result is: a byte that says whether it is an error, and eleven more. One that can't be
+            // one is the host's to complain of.
             body.instructions()
                 .call(self.index(survey.function(&phase.call)?))
                 .local_tee(at)
+                .i32_const(3)
+                .i32_and()
+                .local_get(at)
+                .memory_size(0)
+                .i32_const(16)
+                .i32_shl()
+                .i32_const(12)
+                .i32_sub()
+                .i32_gt_u()
+                .i32_or()
+                .if_(BlockType::Result(ValType::I32))
+                .i32_const(1)
+                .else_()
+                .local_get(at)
                 .i32_load8_u(MemArg { offset: 0, align: 0, memory_index: 0 })
+                .end()
                 .local_tee(failed)
                 .if_(BlockType::Empty)
                 .local_get(at)

@@ -1,0 +1,56 @@
+;; Looks whether anything is left of another session: in its memory, in what it grows by, and in globals. Says how much it found,
+;; then leaves its client's eight secret bytes all over. All that it changes can be put back.
+(memory (export "memory") 3)
+(global $a (mut i32) (i32.const 0))
+(global $b (mut i64) (i64.const 0))
+(global $c (mut f64) (f64.const 0))
+(global $d (mut v128) (v128.const i64x2 0 0))
+(global $found (mut i64) (i64.const 0))
+(func $find (param $is_there i32)
+  (global.set $found (i64.add (global.get $found) (i64.extend_i32_u (local.get $is_there)))))
+;; Counts stretches of 16 bytes in which not all are zero.
+(func $scan (param $from i32) (param $to i32)
+  (loop $next
+    (if (i32.lt_u (local.get $from) (local.get $to))
+      (then
+        (call $find (v128.any_true (v128.load (local.get $from))))
+        (local.set $from (i32.add (local.get $from) (i32.const 16)))
+        (br $next)))))
+(func $setup (result i32)
+  (call $find (i32.ne (memory.size) (i32.const 3)))
+  (call $find (i32.ne (i32.load8_u (i32.const 1024)) (i32.const 116)))
+  (call $scan (i32.const 0) (i32.const 1024))
+  (call $scan (i32.const 1280) (i32.const 196608))
+  (call $find (i32.ne (global.get $a) (i32.const 0)))
+  (call $find (i64.ne (global.get $b) (i64.const 0)))
+  (call $find (f64.ne (global.get $c) (f64.const 0)))
+  (call $find (v128.any_true (global.get $d)))
+  (call $ok))
+(func $handle (result i32) (local $secret i64) (local $at i32) (local $end i32)
+  (if (i32.ne (call $hear) (i32.const 8)) (then unreachable))
+  (local.set $secret (i64.load (i32.const 2048)))
+  ;; Every second one grows, and as far as it may: a page that is there is one that it got, and is empty.
+  (if (i32.eqz (i32.and (i32.wrap_i64 (local.get $secret)) (i32.const 1)))
+    (then
+      (local.set $end (i32.shl (memory.size) (i32.const 16)))
+      (call $find (i32.ne (memory.grow (i32.const 4)) (i32.const 3)))
+      (call $find (i32.ne (memory.size) (i32.const 7)))
+      (call $scan (local.get $end) (i32.shl (memory.size) (i32.const 16)))))
+  (i64.store (i32.const 48) (global.get $found))
+  (call $send (i32.const 48) (i32.const 8) (i32.const 16))
+  (local.set $end (i32.shl (memory.size) (i32.const 16)))
+  (loop $next
+    (v128.store (local.get $at) (i64x2.splat (local.get $secret)))
+    (local.set $at (i32.add (local.get $at) (i32.const 16)))
+    (br_if $next (i32.lt_u (local.get $at) (local.get $end))))
+  (global.set $a (i32.or (i32.wrap_i64 (local.get $secret)) (i32.const 1)))
+  (global.set $b (local.get $secret))
+  (global.set $c (f64.reinterpret_i64 (local.get $secret)))
+  (global.set $d (i64x2.splat (local.get $secret)))
+  ;; Whoever is told to, ends by a trap, or with an error, and leaves all of that behind.
+  (if (i64.eq (local.get $secret) (i64.const -1)) (then unreachable))
+  (if (i64.eq (local.get $secret) (i64.const -2))
+    (then
+      (i64.store (i32.const 64) (i64.const 0x64656c696166))
+      (return (call $fail (i32.const 64)))))
+  (call $ok))
