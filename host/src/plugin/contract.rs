@@ -47,12 +47,20 @@ impl TryFrom<Address> for Endpoint {
     /// What a guest made up may be no address at all.
     fn try_from(address: Address) -> Result<Self, ErrorCode> {
         match address {
-            Address::Inet(InetAddress { ip, port }) => match ip.parse() {
-                Ok(ip) => Ok(Self::Inet(net::SocketAddr::new(ip, port))),
-                Err(_) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),
-            },
+            Address::Inet(InetAddress { ip, port }) => inet(&ip, port),
             Address::Unix(path) => Ok(Self::Unix(path)),
         }
+    }
+}
+
+/// An internet address of its parts.
+///
+/// # Errors
+/// For the guest: the text is none.
+pub(super) fn inet(ip: &str, port: u16) -> Result<Endpoint, ErrorCode> {
+    match ip.parse() {
+        Ok(ip) => Ok(Endpoint::Inet(net::SocketAddr::new(ip, port))),
+        Err(_) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),
     }
 }
 

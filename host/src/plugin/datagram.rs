@@ -39,36 +39,47 @@ fn permitted(destination: Endpoint, client: &Endpoint, settings: &Settings) -> R
     }
 }
 
-pub(super) async fn send_to(
-    store: &mut StoreContextMut<'_, State>,
-    data: &impl Outgoing,
-    destination: Address,
-) -> Done<()> {
-    let mut wait = Wait::default();
-    let mut patience = Patience::new(store.data().settings.timeouts.idle);
-    let result = try_send_to(store, data, destination, &mut wait, &mut patience).await;
-    Done { dealt: result.is_ok() || wait.suspended, result, waited: wait.suspended }
-}
-
-async fn try_send_to(
-    store: &mut StoreContextMut<'_, State>,
-    data: &impl Outgoing,
-    destination: Address,
-    wait: &mut Wait,
-    patience: &mut Patience,
-) -> Result<(), ErrorCode> {
-    let destination = Endpoint::try_from(destination)?;
-    let state = store.data();
-    let Some(socket) = state.datagram_socket.clone() else {
+/// Sends at once, or not at all: false where there is no room for it now.
+pub(super) fn try_send_to(state: &State, data: &[u8], destination: Endpoint) -> Result<bool, ErrorCode> {
+    let Some(socket) = &state.datagram_socket else {
         return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
     };
     let destination = permitted(destination, &state.origin.client, &state.settings)?;
-    loop {
-        match socket.try_send_to(data.bytes(store), &destination) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => room(&*socket, wait, patience).await?,
-            sent => return sent.map_err(ErrorCode::from),
+    match socket.try_send_to(data, &destination) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends, and waits for as long as there is no room.
+pub(super) async fn send_to(
+    store: &mut StoreContextMut<'_, State>,
+    data: &impl Outgoing,
+    destination: Result<Endpoint, ErrorCode>,
+) -> Done<()> {
+    let mut wait = Wait::default();
+    let mut patience = Patience::new(store.data().settings.timeouts.idle);
+    let result = match destination {
+        Ok(destination) => send_when_room(store, data, &destination, &mut wait, &mut patience).await,
+        Err(error) => Err(error),
+    };
+    Done { dealt: result.is_ok() || wait.suspended, result, waited: wait.suspended }
+}
+
+async fn send_when_room(
+    store: &mut StoreContextMut<'_, State>,
+    data: &impl Outgoing,
+    destination: &Endpoint,
+    wait: &mut Wait,
+    patience: &mut Patience,
+) -> Result<(), ErrorCode> {
+    while !try_send_to(store.data(), data.bytes(store), destination.clone())? {
+        if let Some(socket) = store.data().datagram_socket.clone() {
+            room(&*socket, wait, patience).await?;
         }
     }
+    Ok(())
 }
 
 async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, patience: &mut Patience) -> Result<(), ErrorCode> {
@@ -84,7 +95,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(&format!("{PACKAGE}/datagram@{VERSION}"))?;
     interface.func_wrap_async("send-to", |mut store, (data, destination): (WasmList<u8>, Address)| {
         Box::new(async move {
-            let done = send_to(&mut store, &data, destination).await;
+            let done = send_to(&mut store, &data, destination.try_into()).await;
             Ok((settle(&mut store, done),))
         })
     })?;

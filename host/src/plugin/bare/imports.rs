@@ -6,7 +6,7 @@ use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
 use wasmtime_wasi::p1;
 
 use super::super::connection::{self, Done, Received, settle};
-use super::super::contract::{Address, Direction, ErrorCode, InetAddress};
+use super::super::contract::{Address, Direction, ErrorCode, inet};
 use super::super::datagram;
 use super::super::instance::State;
 use super::super::output::Output;
@@ -14,7 +14,8 @@ use super::super::patience::Wait;
 use super::exchange::{Bytes, NOTHING, Slot, Told, memory, out_of_bounds, place, span};
 use super::packed::Packed;
 use super::renewal::MOST;
-use super::rewrite::{HOST, LATER, SEND_LATER};
+use super::rewrite::{HOST, LATER, later};
+use crate::endpoint::Endpoint;
 
 /// Bytes of the guest's that are on their way out.
 struct Outgoing {
@@ -63,14 +64,33 @@ fn tell(store: &mut StoreContextMut<'_, State>, address: Address, at: u32) -> wa
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     p1::add_to_linker_async(linker, State::wasi_0_1)?;
     link_connection(linker)?;
-    linker.func_wrap_async(
+    type SendTo = (u32, u32, u32, u32, u32, u32, u32);
+    linker.func_wrap(
         HOST,
         "send-to",
-        |mut caller: Caller<'_, State>, (at, length, kind, a, b, c, slot): (u32, u32, u32, u32, u32, u32, u32)| {
+        |mut caller: Caller<'_, State>, at: u32, length: u32, kind: u32, a: u32, b: u32, c: u32, slot: u32| {
+            let mut store = caller.as_context_mut();
+            let (memory, state) = memory(&mut store)?;
+            let data = span(memory, at, length)?;
+            let destination = destination(memory, kind, [a, b, c])?;
+            match destination.and_then(|destination| datagram::try_send_to(state, data, destination)) {
+                Ok(true) => {
+                    state.cpu.reset();
+                    done(&mut store, Ok(()), slot)
+                }
+                Ok(false) => Ok(LATER),
+                Err(error) => done(&mut store, Err(error), slot),
+            }
+        },
+    )?;
+    linker.func_wrap_async(
+        HOST,
+        &later("send-to"),
+        |mut caller: Caller<'_, State>, (at, length, kind, a, b, c, slot): SendTo| {
             Box::new(async move {
                 let mut store = caller.as_context_mut();
                 let data = Outgoing::checked(&mut store, at, length)?;
-                let destination = lifted(memory(&mut store)?.0, kind, [a, b, c])?;
+                let destination = destination(memory(&mut store)?.0, kind, [a, b, c])?;
                 let sent = datagram::send_to(&mut store, &data, destination).await;
                 let sent = settle(&mut store, sent);
                 done(&mut store, sent, slot)
@@ -146,7 +166,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap_async(
         HOST,
-        SEND_LATER,
+        &later("send"),
         |mut caller: Caller<'_, State>, (at, length, slot): (u32, u32, u32)| {
             Box::new(async move {
                 let mut store = caller.as_context_mut();
@@ -232,13 +252,13 @@ fn link_print(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// An address among a function's parameters: which kind, and what of it.
-fn lifted(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Address> {
-    let text = |at, length| -> wasmtime::Result<String> { Ok(str::from_utf8(span(memory, at, length)?)?.to_owned()) };
+/// An address among a function's parameters: which kind, and what of it. What is no address is the guest's to hear of.
+fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Result<Endpoint, ErrorCode>> {
+    let text = |at, length| -> wasmtime::Result<&str> { Ok(str::from_utf8(span(memory, at, length)?)?) };
     Ok(match (kind, a) {
-        (0, _) => Address::Inet(InetAddress { ip: text(a, b)?, port: c as u16 }),
-        (1, 0) => Address::Unix(None),
-        (1, 1) => Address::Unix(Some(text(b, c)?)),
+        (0, _) => inet(text(a, b)?, c as u16),
+        (1, 0) => Ok(Endpoint::Unix(None)),
+        (1, 1) => Ok(Endpoint::Unix(Some(text(b, c)?.to_owned()))),
         _ => return Err(wasmtime::format_err!("invalid value for a variant: {kind}, {a}")),
     })
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | imports `wharf` NAME | as the canonical ABI has it, but returns how many bytes it has for the guest's memory, or -1 |
 //! | imports `wharf` `place` | puts them where the guest's `realloc` said |
-//! | imports `wharf` `send-later` | what `send` returned -2 for: it can wait, and most need not |
+//! | imports `wharf` `send-later`, `send-to-later` | what `send` or `send-to` returned -2 for: they can wait, and most need not |
 //! | imports `wharf` `begin` | takes the number of the phase that begins, returns the length of the packet that it is given |
 //! | imports `wharf` `complain` | reads the text of an error that the phase returned |
 //! | exports `serve` | calls the phases in their order: one call for all of a request |
@@ -30,9 +30,12 @@ use super::survey::Survey;
 
 /// The module that the host's functions are imported from.
 pub(super) const HOST: &str = "wharf";
-/// What sends what `send` could not.
-pub(super) const SEND_LATER: &str = "send-later";
-/// What it returned then.
+/// What sends what this one could not at once.
+pub(super) fn later(function: &str) -> String {
+    format!("{function}-later")
+}
+
+/// What that one returned then.
 pub(super) const LATER: i32 = -2;
 /// The global that has the memory's size, in pages of 64 KiB.
 pub(super) const PAGES: &str = "pages";
@@ -80,8 +83,12 @@ struct Rewriter<'a> {
     can_be_reset: bool,
 }
 
-fn sends(import: &Import) -> bool {
-    matches!(import, Import::Contract(name) if name == "send")
+/// The function of the contract that an import sends by, if it does.
+fn sends(import: &Import) -> Option<&str> {
+    match import {
+        Import::Contract(name) if name == "send" || name == "send-to" => Some(name),
+        _ => None,
+    }
 }
 
 /// Whether a function of the contract may have bytes for the guest, and so is called by way of another that makes room for them.
@@ -92,8 +99,8 @@ fn makes_room(function: &str) -> bool {
 impl<'a> Rewriter<'a> {
     fn new(extracted: &'a Extracted<'a>, survey: &Survey, has_packet: bool) -> Self {
         let imports = extracted.imports.len() as u32;
-        // `place`, `complain`, `begin` and one for each import of `send`.
-        let added = 3 + extracted.imports.iter().filter(|import| sends(import)).count() as u32;
+        // `place`, `complain`, `begin` and one for each import that sends.
+        let added = 3 + extracted.imports.iter().filter(|import| sends(import).is_some()).count() as u32;
         let mut next = imports + added + survey.defined;
         let mut take = || {
             next += 1;
@@ -181,14 +188,14 @@ impl<'a> Rewriter<'a> {
 
     fn imports(&self, survey: &Survey, types: &mut TypeSection) -> Option<ImportSection> {
         let mut imports = ImportSection::new();
-        let mut later = Vec::new();
+        let mut waiting = Vec::new();
         let mut next = self.types.serve + 1;
         for (import, ty) in self.extracted.imports.iter().zip(&survey.imported) {
             let (module, name, ty) = match import {
                 Import::Contract(name) if makes_room(name) => {
                     types.ty().function(survey.params.get(*ty as usize)?.clone()?, [ValType::I32]);
-                    if sends(import) {
-                        later.push(next);
+                    if let Some(name) = sends(import) {
+                        waiting.push((later(name), next));
                     }
                     next += 1;
                     (HOST, name.as_str(), next - 1)
@@ -205,8 +212,8 @@ impl<'a> Rewriter<'a> {
         imports.import(HOST, "place", EntityType::Function(self.types.place));
         imports.import(HOST, "complain", EntityType::Function(self.types.place));
         imports.import(HOST, "begin", EntityType::Function(self.types.begin));
-        for ty in later {
-            imports.import(HOST, SEND_LATER, EntityType::Function(ty));
+        for (name, ty) in waiting {
+            imports.import(HOST, &name, EntityType::Function(ty));
         }
         Some(imports)
     }
@@ -254,7 +261,7 @@ impl<'a> Rewriter<'a> {
                 body.instructions().call(function).local_set(length);
             };
             call(&mut body, import as u32);
-            if sends(&self.extracted.imports[import]) {
+            if sends(&self.extracted.imports[import]).is_some() {
                 body.instructions().local_get(length).i32_const(LATER).i32_eq().if_(BlockType::Empty);
                 call(&mut body, later);
                 body.instructions().end();
