@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::thread;
 
+use wit_component::ComponentEncoder;
+
 use crate::harness::guests::{Guest, example, fixture_as_module, rust, shipped};
 use crate::harness::observe::until;
 use crate::harness::{Client, Family, Folder, Launch, Wharf, answers};
@@ -43,6 +45,23 @@ fn those_whose_state_is_known_are_put_back_and_all_others_are_made_anew() {
     for guest in [fixture_as_module("hostile/fills_table"), rust("hooks"), answers("A")] {
         assert_eq!(sandbox(&guest), MADE);
     }
+}
+
+#[test]
+fn one_whose_wasi_answers_by_itself_is_not_given_the_hosts() {
+    let module = fixture_as_module("closes_stdout");
+    assert_eq!(sandbox(&module), PUT_BACK, "the adapter is the host's own");
+    let adapter = "(module (func (export \"fd_close\") (param i32) (result i32) (i32.const 7)))";
+    let component = ComponentEncoder::default()
+        .module(&module.assembled().bytes)
+        .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", &wat::parse_str(adapter).expect("WAT")))
+        .and_then(|mut encoder| encoder.encode())
+        .expect("a component");
+    let component = Guest::wasm(component);
+    assert_eq!(sandbox(&component), MADE);
+    let (_folder, wharf, url) = serving(&component, "");
+    Client::dial(&url).send("x").hears("7").ends();
+    wharf.stop();
 }
 
 /// One session with this secret: how much it found of others.

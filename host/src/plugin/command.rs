@@ -135,18 +135,6 @@ impl Guest for Command {
         }
     }
 
-    fn has_hooks(&self) -> bool {
-        false
-    }
-
-    async fn handle_error(&self, _: Arc<Origin>, _: Arc<Settings>, _: &str) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    async fn service_actions(&self, _: Arc<Origin>, _: Arc<Settings>) -> Result<(), Fault> {
-        Ok(())
-    }
-
     fn blueprint(&self) -> Blueprint {
         self.blueprint.clone()
     }

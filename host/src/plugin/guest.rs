@@ -72,19 +72,25 @@ pub trait Guest: Send + Sync {
     }
 
     /// Whether the plugin exports `server-hooks`, so that the two calls below do something.
-    fn has_hooks(&self) -> bool;
+    fn has_hooks(&self) -> bool {
+        false
+    }
 
     /// Tells the plugin, in an instance of its own, of a request that failed.
     ///
     /// # Errors
     /// As any call into a guest. None where the plugin does not want to be told.
-    async fn handle_error(&self, origin: Arc<Origin>, settings: Arc<Settings>, error: &str) -> Result<(), Fault>;
+    async fn handle_error(&self, _origin: Arc<Origin>, _settings: Arc<Settings>, _error: &str) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// Lets the plugin do its own upkeep, in an instance of its own.
     ///
     /// # Errors
     /// As any call into a guest.
-    async fn service_actions(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault>;
+    async fn service_actions(&self, _origin: Arc<Origin>, _settings: Arc<Settings>) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// What [`revive`](super::revive) has to know to make the same of its code.
     fn blueprint(&self) -> Blueprint;

@@ -56,6 +56,21 @@ pub(super) enum Print {
     Drop,
 }
 
+/// What a component imports of WASI 0.2 if its adapter has this function of WASI 0.1 from the host. One that answers by itself,
+/// with files of its own for one, is to be asked itself.
+fn behind(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "fd_write" | "fd_read" => "wasi:io/streams@0.2.",
+        "environ_get" | "environ_sizes_get" | "args_get" | "args_sizes_get" => "wasi:cli/environment@0.2.",
+        "proc_exit" => "wasi:cli/exit@0.2.",
+        "clock_time_get" | "clock_res_get" => "wasi:clocks/wall-clock@0.2.",
+        "random_get" => "wasi:random/random@0.2.",
+        "poll_oneoff" => "wasi:io/poll@0.2.",
+        _ if function.starts_with("fd_") || function.starts_with("path_") => "wasi:filesystem/types@0.2.",
+        _ => return None,
+    })
+}
+
 /// Takes the module out of a component that exports `interface` of this version of the contract, and no other.
 /// None if there is more to it than one module with the contract, with WASI 0.1 or with something to print by.
 pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &str) -> Option<Extracted<'a>> {
@@ -88,7 +103,7 @@ pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &s
     let mut imports = Vec::new();
     for import in imports_of(module)? {
         let target = if import.module == WASI_0_1 {
-            Import::Wasi01(import.name.to_owned())
+            parts.imports_a(behind(import.name)?).then(|| Import::Wasi01(import.name.to_owned()))?
         } else {
             let arguments = arguments.iter().find(|(name, _)| *name == import.module)?.1;
             let found = parts.follow(arguments, import.name, component)?;
@@ -286,6 +301,11 @@ impl<'a> Parts<'a> {
             _ => {}
         }
         Some(())
+    }
+
+    /// Whether it imports an instance whose name begins so.
+    fn imports_a(&self, interface: &str) -> bool {
+        self.imported.iter().flatten().any(|name| name.starts_with(interface))
     }
 
     /// The options of a function, where all that they name is `main`'s.
