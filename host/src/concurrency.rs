@@ -51,7 +51,7 @@ impl Starter {
                 if is_datagram && (before < ALONE || !self.shared) {
                     return self.begin_here(arrival, permit, terms, before);
                 }
-                tokio::spawn(session::serve(arrival, terms.clone(), (permit, sessions.token())));
+                tokio::spawn(session::serve(arrival, terms, (permit, sessions.token())));
             }
             Concurrency::Thread => {
                 let (runtime, counted) = (Handle::current(), sessions.token());
@@ -81,7 +81,7 @@ impl Starter {
     /// has to wait goes on in a task.
     fn begin_here(&mut self, arrival: Arrival, permit: Permit, terms: Arc<Terms>, before: usize) -> Option<Permit> {
         let sessions = self.commons.sessions_under(&terms.settings);
-        let mut session = Box::pin(session::serve(arrival, terms.clone(), ()));
+        let mut session = Box::pin(session::serve(arrival, terms, ()));
         let goes_on = |session: Pin<Box<_>>, permit| {
             sessions.spawn(async move {
                 session.await;

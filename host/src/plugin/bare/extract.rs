@@ -56,6 +56,9 @@ pub(super) enum Print {
     Drop,
 }
 
+/// The most imports that a module may have: all that there are for it are some sixty.
+const MOST_IMPORTS: usize = 128;
+
 /// What a component imports of WASI 0.2 if its adapter has this function of WASI 0.1 from the host. One that answers by itself,
 /// with files of its own for one, is to be asked itself.
 fn behind(function: &str) -> Option<&'static str> {
@@ -102,6 +105,10 @@ pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &s
     let module = &component[parts.modules.get(*module as usize)?.clone()];
     let mut imports = Vec::new();
     for import in imports_of(module)? {
+        // Each is followed through the component by itself.
+        if imports.len() == MOST_IMPORTS {
+            return None;
+        }
         let target = if import.module == WASI_0_1 {
             parts.imports_a(behind(import.name)?).then(|| Import::Wasi01(import.name.to_owned()))?
         } else {

@@ -7,6 +7,7 @@
 
 mod exchange;
 mod extract;
+mod image;
 mod imports;
 mod modules;
 mod packed;
@@ -32,8 +33,14 @@ use crate::config::Settings;
 
 pub use self::exchange::{Exchange, Progress};
 
+/// The largest component that is looked through, in bytes: that is done in this process, and takes time in proportion.
+const LARGEST: usize = 16 << 20;
+
 /// Makes the one module of a component that exports `interface` of this version of the contract. None if it is to stay a component.
 pub(super) fn bare(component: &[u8], interface: Interface, version: &str) -> Option<Vec<u8>> {
+    if component.len() > LARGEST {
+        return None;
+    }
     let extracted = extract::extract(component, interface, version)?;
     rewrite::rewrite(&extracted, interface == Interface::Datagram)
 }

@@ -3,10 +3,10 @@
 
 use rustix::mm::{Advice, madvise};
 
+use super::image::{Image, PAGE};
+
 /// What is compared, and kept, at a time.
 const LINE: usize = 64;
-/// What is looked at first, as most of it is as it was.
-const PAGE: usize = 4096;
 
 /// A guest's memory, packed. It has to be [unpacked](Self::unpack) before the guest goes on.
 pub(super) struct Packed {
@@ -16,18 +16,18 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs `memory`, all of a guest's, and gives its pages back to the kernel. `first` is what it began with; zeros follow.
+    /// Packs `memory`, all of a guest's, and gives its pages back to the kernel. `first` is what it began with.
     ///
     /// It has to be a private mapping of nothing, as the pool's are: from here on, it reads as zeros.
-    pub(super) fn pack(memory: &mut [u8], first: &[u8]) -> Self {
+    pub(super) fn pack(memory: &mut [u8], first: &Image) -> Self {
         let (mut numbers, mut lines) = (Vec::new(), Vec::new());
         for (page, bytes) in memory.chunks(PAGE).enumerate() {
-            if is_as_at_first(bytes, page * PAGE, first) {
+            if first.has(bytes, page * PAGE) {
                 continue;
             }
             for (line, bytes) in bytes.chunks(LINE).enumerate() {
                 let at = page * PAGE + line * LINE;
-                if !is_as_at_first(bytes, at, first) {
+                if !first.has(bytes, at) {
                     // Memory that is packed is of 512 KiB at most.
                     numbers.push((at / LINE) as u32);
                     lines.extend_from_slice(bytes);
@@ -43,19 +43,12 @@ impl Packed {
     }
 
     /// Makes `memory` what it was.
-    pub(super) fn unpack(&self, memory: &mut [u8], first: &[u8]) {
-        memory[..first.len()].copy_from_slice(first);
+    pub(super) fn unpack(&self, memory: &mut [u8], first: &Image) {
+        first.put_back(memory);
         for (number, line) in self.numbers.iter().zip(self.lines.chunks(LINE)) {
             memory[*number as usize * LINE..][..line.len()].copy_from_slice(line);
         }
     }
-}
-
-fn is_as_at_first(bytes: &[u8], at: usize, first: &[u8]) -> bool {
-    static ZEROS: [u8; PAGE] = [0; PAGE];
-    let first = first.get(at..).unwrap_or_default();
-    let (begun, rest) = bytes.split_at(first.len().min(bytes.len()));
-    *begun == first[..begun.len()] && *rest == ZEROS[..rest.len()]
 }
 
 #[cfg(test)]
@@ -73,15 +66,16 @@ mod tests {
         for round in 0..50 {
             memory.fill(0);
             memory[..first.len()].copy_from_slice(&first);
+            let image = Image::of(memory);
             for _ in 0..random.usize(..60) {
                 let at = random.usize(..LENGTH - 100);
                 memory[at..][..random.usize(..100)].fill(random.u8(..));
             }
             let before = memory.to_vec();
-            let packed = Packed::pack(memory, &first);
+            let packed = Packed::pack(memory, &image);
             assert!(memory.iter().all(|byte| *byte == 0), "its pages are gone");
             assert!(packed.lines.len() < 60 * 192, "{}", packed.lines.len());
-            packed.unpack(memory, &first);
+            packed.unpack(memory, &image);
             assert!(*memory == before, "round {round}");
         }
     }

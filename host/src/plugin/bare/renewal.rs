@@ -9,13 +9,11 @@ use wasmtime::{Global, Module, ModuleExport, Store, Val};
 
 use super::super::instance::State;
 use super::Instance;
+use super::image::Image;
 use super::rewrite::{PAGES, state};
 
 /// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
 pub(super) const MOST: usize = 512 << 10;
-/// What is compared and written at a time: a page of the kernel's, so that one which was never touched is only read.
-const PIECE: usize = 4096;
-static ZEROS: [u8; PIECE] = [0; PIECE];
 
 /// How a sandbox of a module is put back.
 pub(super) struct Renewal {
@@ -25,8 +23,7 @@ pub(super) struct Renewal {
 
 /// A sandbox's first state.
 struct First {
-    /// Without the zeros at its end.
-    memory: Vec<u8>,
+    memory: Image,
     globals: Vec<Val>,
 }
 
@@ -45,16 +42,15 @@ impl Renewal {
             globals.push(global.get(&mut *store));
         }
         let memory = instance.memory.data(&*store);
-        let length = memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if memory.len() <= MOST {
             // All first states of a module are the same.
-            let _ = self.first.set(First { memory: memory[..length].to_vec(), globals });
+            let _ = self.first.set(First { memory: Image::of(memory), globals });
         }
     }
 
-    /// What memory begins with, without the zeros that follow, once that is known.
-    pub(super) fn memory(&self) -> Option<&[u8]> {
-        self.first.get().map(|first| &*first.memory)
+    /// What memory begins with, once that is known.
+    pub(super) fn memory(&self) -> Option<&Image> {
+        self.first.get().map(|first| &first.memory)
     }
 
     /// Puts it back; false if it is to be dropped. The request before ended well, and nothing is being called.
@@ -69,18 +65,7 @@ impl Renewal {
                 return false;
             }
         }
-        let memory = instance.memory.data_mut(&mut *store);
-        let (begun, rest) = memory.split_at_mut(first.memory.len());
-        for (piece, first) in begun.chunks_mut(PIECE).zip(first.memory.chunks(PIECE)) {
-            if piece != first {
-                piece.copy_from_slice(first);
-            }
-        }
-        for piece in rest.chunks_mut(PIECE) {
-            if *piece != ZEROS[..piece.len()] {
-                piece.fill(0);
-            }
-        }
+        first.memory.put_back(instance.memory.data_mut(&mut *store));
         store.data_mut().exchange.reset();
         true
     }

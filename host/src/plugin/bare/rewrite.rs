@@ -30,6 +30,7 @@ use super::survey::Survey;
 
 /// The module that the host's functions are imported from.
 pub(super) const HOST: &str = "wharf";
+
 /// What sends what this one could not at once.
 pub(super) fn later(function: &str) -> String {
     format!("{function}-later")
@@ -101,6 +102,7 @@ impl<'a> Rewriter<'a> {
         let imports = extracted.imports.len() as u32;
         // `place`, `complain`, `begin` and one for each import that sends.
         let added = 3 + extracted.imports.iter().filter(|import| sends(import).is_some()).count() as u32;
+        let types = survey.params.len() as u32;
         let mut next = imports + added + survey.defined;
         let mut take = || {
             next += 1;
@@ -119,7 +121,7 @@ impl<'a> Rewriter<'a> {
             stand_ins,
             grow: take(),
             pages: survey.globals.len() as u32,
-            types: Added { place: survey.types, begin: survey.types + 1, serve: survey.types + 2 },
+            types: Added { place: types, begin: types + 1, serve: types + 2 },
             can_be_reset: survey.can_be_reset,
         }
     }
@@ -321,7 +323,7 @@ impl<'a> Rewriter<'a> {
         code: &mut CodeSection,
     ) -> Option<ExportSection> {
         let mut exports = ExportSection::new();
-        exports.export("memory", ExportKind::Memory, survey.memory);
+        exports.export("memory", ExportKind::Memory, 0);
         exports.export("serve", ExportKind::Func, self.imports + self.added + functions.len());
         functions.function(self.types.serve);
         code.function(&self.serve(survey)?);

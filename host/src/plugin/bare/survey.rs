@@ -10,7 +10,7 @@ use super::extract::Extracted;
 pub(super) struct Survey {
     /// Of each import.
     pub(super) imported: Vec<u32>,
-    pub(super) types: u32,
+    /// Of each type, if it is a function's.
     pub(super) params: Vec<Option<Vec<ValType>>>,
     pub(super) defined: u32,
     /// For each of its globals, whether code can change it.
@@ -21,7 +21,6 @@ pub(super) struct Survey {
     pub(super) pages: u32,
     /// By name.
     functions: Vec<(String, u32)>,
-    pub(super) memory: u32,
 }
 
 impl Survey {
@@ -29,14 +28,12 @@ impl Survey {
     pub(super) fn of(extracted: &Extracted<'_>) -> Option<Self> {
         let mut survey = Self {
             imported: Vec::new(),
-            types: 0,
             params: Vec::new(),
             defined: 0,
             globals: Vec::new(),
             can_be_reset: true,
             pages: 0,
             functions: Vec::new(),
-            memory: 0,
         };
         let (mut memories, mut has_memory) = (0, false);
         for payload in Parser::new(0).parse_all(extracted.module) {
@@ -44,7 +41,6 @@ impl Survey {
                 Payload::TypeSection(types) => {
                     for group in types {
                         for ty in group.ok()?.into_types() {
-                            survey.types += 1;
                             survey.params.push(match ty.composite_type.inner {
                                 wasmparser::CompositeInnerType::Func(function) => {
                                     function.params().iter().map(|ty| RoundtripReencoder.val_type(*ty).ok()).collect()

@@ -1,0 +1,35 @@
+//! What a guest's memory begins with.
+
+/// What is compared at a time, in bytes: a page of the kernel's, so that one which was never touched is only read.
+pub(super) const PAGE: usize = 4096;
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// A memory's first content, without the zeros at its end.
+pub(super) struct Image(Vec<u8>);
+
+impl Image {
+    pub(super) fn of(memory: &[u8]) -> Self {
+        let length = memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Self(memory[..length].to_vec())
+    }
+
+    /// Whether these bytes, a page of them at most, are what stands at `at`.
+    pub(super) fn has(&self, bytes: &[u8], at: usize) -> bool {
+        let first = self.0.get(at..).unwrap_or_default();
+        let (begun, rest) = bytes.split_at(first.len().min(bytes.len()));
+        *begun == first[..begun.len()] && *rest == ZEROS[..rest.len()]
+    }
+
+    /// Makes `memory` what it was, where it is not.
+    pub(super) fn put_back(&self, memory: &mut [u8]) {
+        for (page, bytes) in memory.chunks_mut(PAGE).enumerate() {
+            let at = page * PAGE;
+            if !self.has(bytes, at) {
+                let first = self.0.get(at..).unwrap_or_default();
+                let (begun, rest) = bytes.split_at_mut(first.len().min(bytes.len()));
+                begun.copy_from_slice(&first[..begun.len()]);
+                rest.fill(0);
+            }
+        }
+    }
+}
