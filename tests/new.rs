@@ -2,12 +2,12 @@
 //! `cargo xtask examples` did not install is named and left out.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 use xtask::checkout::Checkout;
+use xtask::left_out;
 use xtask::readme::{self, commands};
 use xtask::toolchain::Toolchain;
 
@@ -54,8 +54,7 @@ fn assemblyscript() {
 
 fn builds_and_serves(language: &str) {
     let Some(toolchain) = Installed::find(language) else {
-        // Past the test runner, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "new: {language} left out, no toolchain from `cargo xtask examples`");
+        left_out::note(&format!("a new project in {language}: no toolchain from `cargo xtask examples`"));
         return;
     };
     let temp = toolchain.workshop();

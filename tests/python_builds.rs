@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use xtask::left_out;
 
 use crate::harness::guests::root;
 
@@ -62,7 +63,7 @@ impl Run {
 fn toolchain() -> Option<PathBuf> {
     let python = root().join("target/toolchains/python/venv/bin/python");
     if !python.is_file() {
-        eprintln!("left out, as `cargo xtask examples` has not installed Python's toolchain");
+        left_out::note("builds of Python scripts: no toolchain from `cargo xtask examples`");
         return None;
     }
     Some(python)

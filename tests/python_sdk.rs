@@ -2,10 +2,11 @@
 //! Python's toolchain could not be had, they are named and left out.
 
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+
+use xtask::left_out;
 
 use crate::harness::guests::{Guest, root};
 use crate::harness::{Client, DEADLINE, DatagramClient, Folder, Launch, Wharf, ask, ask_url};
@@ -18,8 +19,7 @@ pub fn built(file: &str) -> PathBuf {
 fn script(name: &str) -> Option<Guest> {
     let path = built(&format!("{name}.wasm"));
     if !path.is_file() {
-        // Past the test runner, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "sdk/python left out, {name} not built by `cargo xtask examples`");
+        left_out::note(&format!("the plugin {name} of a Python script: not built by `cargo xtask examples`"));
         return None;
     }
     // One after the other: two that compile the same take twice as long.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
+use xtask::left_out;
+
 use crate::harness::guests::root;
 
 const NAMES: &str = "## Every class, method and attribute";
@@ -106,7 +108,7 @@ fn every_case_of_cpythons_test_has_a_row() {
     let rows = rows(CASES);
     assert!(!rows.is_empty(), "the table is there");
     if python.cases.is_empty() {
-        eprintln!("left out: this python3 comes without test/test_socketserver.py, with which the table is compared");
+        left_out::note("the table of CPython's tests: this python3 comes without test/test_socketserver.py");
         return;
     }
     assert_eq!(missing(&python.cases, &rows), [""; 0], "these have no row");

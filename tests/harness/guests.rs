@@ -6,6 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
+use xtask::checkout::Checkout;
+use xtask::toolchain::Toolchain;
 
 /// The contract's version, as `wit/handler.wit` has it.
 const VERSION: &str = "0.1.0";
@@ -210,17 +212,26 @@ pub fn example(name: &str) -> Guest {
     built("examples", name)
 }
 
-fn built(folder: &str, name: &str) -> Guest {
+/// Which toolchain built those that are written in Rust: `rustup` or `debian`.
+pub fn toolchain() -> String {
+    build();
+    Toolchain::of_built(&Checkout::find()).expect("`cargo xtask plugins` notes it")
+}
+
+/// Has everything built that is written in Rust, once: tests that are run by hand find what their sources say.
+fn build() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        if std::env::var_os("WHARF_PLUGINS_BUILT").is_none() {
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let output = Command::new(cargo).args(["xtask", "plugins"]).current_dir(root()).output();
-            let output = output.expect("cargo runs");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "cargo xtask plugins: {}\n{said}", output.status);
-        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo).args(["xtask", "plugins"]).current_dir(root()).output();
+        let output = output.expect("cargo runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cargo xtask plugins: {}\n{said}", output.status);
     });
+}
+
+fn built(folder: &str, name: &str) -> Guest {
+    build();
     let path = root().join("target").join(folder).join(name).with_extension("wasm");
     Guest::wasm(fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }

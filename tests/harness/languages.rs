@@ -1,9 +1,10 @@
 //! The languages that have an example, what `cargo xtask examples` built of them, and what is to be expected of each.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+
+use xtask::left_out;
 
 use super::guests::{Guest, root, rust_probe};
 use super::{DEADLINE, Folder, Launch, Wharf};
@@ -130,9 +131,10 @@ fn built(what: &str, guest: impl Fn(&'static Language) -> Option<Guest>) -> Vec<
         LANGUAGES.iter().map(|language| (language, guest(language))).partition(|(_, guest)| guest.is_some());
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|(language, _)| language.name).collect();
-        let names = names.join(", ");
-        // Past the test runner, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "left out, {what} not built by `cargo xtask examples`: {names}");
+        left_out::note(&format!(
+            "tests of each language's {what}: {}: not built by `cargo xtask examples`",
+            names.join(", ")
+        ));
     }
     let built: Vec<_> = built.into_iter().filter_map(|(language, guest)| Some((language, guest?))).collect();
     let folder = Folder::new();

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use xtask::left_out;
 
 use super::Wharf;
 use super::observe::descriptor_numbers;
@@ -42,7 +43,7 @@ pub fn namespaces_are_allowed(for_what: &str) -> bool {
         tried.is_ok_and(|tried| tried.status.success())
     });
     if !allowed {
-        eprintln!("NOT TESTED: {for_what}: this machine allows no user namespaces");
+        left_out::note(&format!("{for_what}: this machine allows no user namespaces"));
     }
     allowed
 }

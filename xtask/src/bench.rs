@@ -23,7 +23,7 @@ pub fn bench(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> 
     if !asked("list") && !asked("--help") && !asked("-h") {
         plugins::build(checkout)?;
         if asked("languages") {
-            examples::build(checkout, &[])?;
+            examples::build(checkout, None, &[])?;
         } else {
             fetch_peers(checkout);
         }

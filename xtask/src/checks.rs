@@ -1,5 +1,6 @@
 //! Every check, one after the other.
 
+use std::env;
 use std::ffi::OsString;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{bench, debian, deny, examples};
+use crate::{bench, debian, deny, examples, left_out};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -17,6 +18,7 @@ const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
 /// wants to see on the screen.
 pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
     let began = Instant::now();
+    left_out::forget().map_err(|error| format!("notes of an earlier run: {error}"))?;
 
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
@@ -27,7 +29,9 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     deny::deny_if_possible(checkout)?;
 
     // Before anything that may look for built plugins.
-    let toolchain = plugins::build(checkout)?;
+    let toolchains = Toolchain::all(checkout, env::var_os("CI").is_some_and(|value| value == "true"))?;
+    let (toolchain, others) = toolchains.split_first().expect("there is one, or an error");
+    plugins::build_with(checkout, toolchain)?;
 
     // All in release, which shares one build of wasmtime: its compiler, unoptimised, is ten times slower.
     component(checkout, "clippy", "clippy")?;
@@ -35,8 +39,8 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     step::run("clippy", checkout.cargo().args(clippy))?;
     bench::check(checkout)?;
     match toolchain {
-        Toolchain::Rustup => plugins::lint(checkout, &toolchain)?,
-        Toolchain::Debian(_) => step::say("clippy for the plugins: left out, Debian's toolchain has none"),
+        Toolchain::Rustup => plugins::lint(checkout, toolchain)?,
+        Toolchain::Debian(_) => left_out::note("clippy for the plugins: Debian's toolchain has none"),
     }
 
     // With private items: most readers of this documentation work on the code, and its links rot unseen otherwise.
@@ -46,11 +50,27 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     // What the tests stand on beside cargo: Python, which wharf is compared with, and handlers in other languages. A
     // language whose toolchain can't be had is left out, and said to be.
     python(checkout)?;
-    examples::build(checkout, &[])?;
+    examples::build(checkout, Some(toolchain), &[])?;
+    let test = |what: &[&str], toolchain: &Toolchain| {
+        let mut cargo = checkout.cargo();
+        cargo.args(["test", "--release"]).args(what).args(test_arguments);
+        let name = format!("tests, with plugins by {}'s wasm toolchain", toolchain.name());
+        step::run_for_output(&name, toolchain.forced_on(&mut cargo))
+    };
+    test(&["--workspace"], toolchain)?;
 
-    let test = ["test", "--workspace", "--release"];
-    step::run_for_output("tests", checkout.cargo().args(test).args(test_arguments))?;
+    // Another toolchain's std asks for other things of the host, and other code runs there. What has no plugin in it has been
+    // tested by now.
+    for toolchain in others {
+        plugins::build_with(checkout, toolchain)?;
+        examples::build(checkout, Some(toolchain), &["rust".into()])?;
+        test(&["--workspace", "--test", "wharf"], toolchain)?;
+    }
 
+    match &left_out::noted()[..] {
+        [] => step::say("nothing was left out"),
+        notes => step::say(&format!("left out:\n  {}", notes.join("\n  "))),
+    }
     step::say(&format!("every check passed, in {}", step::seconds(began.elapsed())));
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::checkout::Checkout;
-use crate::step;
 use crate::tool::Tool;
+use crate::{left_out, step};
 
 const DENY: Tool = Tool { name: "deny", version: "0.20.2" };
 
@@ -22,7 +22,7 @@ pub fn deny_if_possible(checkout: &Checkout) -> Result<(), String> {
     match DENY.obtain(checkout) {
         Ok(()) => check(checkout),
         Err(reason) => {
-            step::say(&format!("dependencies: left out, {reason}"));
+            left_out::note(&format!("the dependencies' licences, sources and duplicates: {reason}"));
             Ok(())
         }
     }
@@ -37,7 +37,9 @@ fn check(checkout: &Checkout) -> Result<(), String> {
     let fetched =
         step::run_within("fetching RustSec's advisories", FETCH_LIMIT, deny("Cargo.toml").args(["fetch", "db"]));
     if fetched.is_err() {
-        step::say("advisories: left out, RustSec's database can't be fetched from github.com");
+        left_out::note(
+            "known vulnerabilities of the dependencies: RustSec's database can't be fetched from github.com",
+        );
     }
     let parts: &[&str] = match fetched {
         Ok(()) => &["licenses", "bans", "sources", "advisories"],

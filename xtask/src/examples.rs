@@ -14,8 +14,8 @@ use crate::checkout::Checkout;
 use crate::folder::Folder;
 use crate::python_sdk;
 use crate::readme::{self, commands};
-use crate::step;
 use crate::toolchain::Toolchain;
+use crate::{left_out, step};
 
 /// The quick ones first.
 const LANGUAGES: [&str; 8] = ["wat", "c", "zig", "assemblyscript", "javascript", "go", "python", "rust"];
@@ -38,8 +38,8 @@ enum Miss {
     Failed(String),
 }
 
-/// Builds the languages that `arguments` name, or all.
-pub fn build(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
+/// Builds the languages that `arguments` name, or all. Rust is built by `rust`; where that is none, by what can be had here.
+pub fn build(checkout: &Checkout, rust: Option<&Toolchain>, arguments: &[OsString]) -> Result<(), String> {
     let languages = chosen(arguments)?;
     let with_python = languages.contains(&"python");
     let mut folder = Folder::open(checkout.path(OUTPUT))?;
@@ -49,10 +49,14 @@ pub fn build(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> 
     for language in languages {
         let began = Instant::now();
         let example = Example::new(checkout, language);
-        let built = example.build(checkout, &mut folder);
+        let built = example.build(checkout, rust, &mut folder);
         let line = match built.and_then(|size| example.build_probe(checkout, &mut probes).map(|()| size)) {
             Ok(size) => format!("built, {size} bytes, in {}", step::seconds(began.elapsed())),
-            Err(Miss::LeftOut(reason)) => format!("left out: {}", own(language, &reason)),
+            Err(Miss::LeftOut(reason)) => {
+                let reason = own(language, &reason);
+                left_out::note(&format!("the example in {language}: {reason}"));
+                format!("left out: {reason}")
+            }
             Err(Miss::Failed(reason)) => {
                 failed.push(language);
                 format!("failed: {}", own(language, &reason))
@@ -104,9 +108,12 @@ impl Example {
     }
 
     /// Returns the plugin's size.
-    fn build(&self, checkout: &Checkout, folder: &mut Folder) -> Result<u64, Miss> {
-        let plugin =
-            if self.language == "rust" { self.build_rust(checkout)? } else { self.build_by_readme(checkout, None)? };
+    fn build(&self, checkout: &Checkout, rust: Option<&Toolchain>, folder: &mut Folder) -> Result<u64, Miss> {
+        let plugin = match (self.language, rust) {
+            ("rust", Some(toolchain)) => self.build_rust(checkout, toolchain)?,
+            ("rust", None) => self.build_rust(checkout, &Toolchain::obtain(checkout).map_err(Miss::LeftOut)?)?,
+            _ => self.build_by_readme(checkout, None)?,
+        };
         let size = fs::metadata(&plugin).map_err(|error| Miss::Failed(format!("{}: {error}", plugin.display())))?.len();
         let extension = plugin.extension().and_then(OsStr::to_str).unwrap_or("wasm");
         let manifest = format!("{}.toml", self.name);
@@ -130,8 +137,7 @@ impl Example {
     }
 
     /// With whatever toolchain the shipped plugins are built with: the README's command wants rustup's.
-    fn build_rust(&self, checkout: &Checkout) -> Result<PathBuf, Miss> {
-        let toolchain = Toolchain::obtain(checkout).map_err(Miss::LeftOut)?;
+    fn build_rust(&self, checkout: &Checkout, toolchain: &Toolchain) -> Result<PathBuf, Miss> {
         let target_dir = checkout.path("target/guests");
         let mut cargo = toolchain.cargo(checkout);
         cargo

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use xtask::checkout::Checkout;
-use xtask::{checkout, debian, readme, step, toolchain};
+use xtask::{checkout, debian, left_out, readme, step, toolchain};
 
 const USAGE: &str = "\
 The commands of this project.
@@ -27,7 +27,8 @@ Usage: cargo xtask COMMAND
 
 Commands:
   serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
-  test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`)
+  test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`), the tests
+                  once more with the plugins of each further wasm toolchain; ends by naming what was left out
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
   examples [LANG…]  build the same plugin from each language, into target/examples/languages, the tests' probe in each,
@@ -46,6 +47,7 @@ Plugins need a wasm toolchain for Rust. What is installed is used before anythin
   2. Debian's rustc-web, cargo-web, rust-web-src and lld, if they are there
   3. `rustup target add wasm32-wasip2`
   4. `apt-get install` of Debian's packages, when root
+`test` takes each toolchain that is installed, and where CI=true each that can be.
 
 Environment:
   WHARF_WASM_TOOLCHAIN=rustup|debian   use rustup's (1, 3) or Debian's (2, 4) toolchain only
@@ -65,11 +67,11 @@ fn main() -> ExitCode {
         Some("test") => checks::run_all(&checkout, &rest),
         Some("bench") => bench::bench(&checkout, &rest),
         Some("soak") => soak::soak(&checkout, &rest),
-        Some("examples") => examples::build(&checkout, &rest),
+        Some("examples") => examples::build(&checkout, None, &rest),
         Some("fuzz") => fuzz::fuzz(&checkout, &rest),
         Some("deny") if rest.is_empty() => deny::deny(&checkout),
         Some("deny") => return misused("`deny` takes no arguments"),
-        Some("plugins") if rest.is_empty() => plugins::build(&checkout).map(drop),
+        Some("plugins") if rest.is_empty() => plugins::build(&checkout),
         Some("plugins") => return misused("`plugins` takes no arguments"),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -53,10 +53,14 @@ pub fn shipped(checkout: &Checkout) -> Result<Vec<Guest>, String> {
     SHELVES[0].guests(checkout)
 }
 
-/// Builds them all, and returns the toolchain that did.
-pub fn build(checkout: &Checkout) -> Result<Toolchain, String> {
-    let toolchain = Toolchain::obtain(checkout)?;
-    let mut build = cargo(checkout, &toolchain, "build")?;
+/// Builds them all, with the toolchain that can be had.
+pub fn build(checkout: &Checkout) -> Result<(), String> {
+    build_with(checkout, &Toolchain::obtain(checkout)?)
+}
+
+/// Builds them all.
+pub fn build_with(checkout: &Checkout, toolchain: &Toolchain) -> Result<(), String> {
+    let mut build = cargo(checkout, toolchain, "build")?;
     build.args(toolchain.build_flags());
     step::run(&format!("building the plugins for {}", toolchain.target()), &mut build)?;
 
@@ -75,7 +79,7 @@ pub fn build(checkout: &Checkout) -> Result<Toolchain, String> {
         let changes = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
         step::say(&format!("{}: {} built, changed: {changes}", shelf.output, guests.len()));
     }
-    Ok(toolchain)
+    toolchain.has_built(checkout)
 }
 
 /// Clippy on what only exists for wasm. `toolchain` must be rustup's: Debian's has no clippy.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::checkout::Checkout;
 use crate::folder::Folder;
-use crate::step;
+use crate::{left_out, step};
 
 const SDK: &str = "sdk/python";
 /// Where the built plugins go, from the root.
@@ -38,7 +38,7 @@ const PLUGINS: [Plugin; 5] = [
 pub fn build(checkout: &Checkout, toolchain: &Path) -> Result<(), String> {
     let python = toolchain.join("venv/bin/python");
     if !python.is_file() {
-        step::say("sdk/python: left out, as Python's toolchain is not here");
+        left_out::note("plugins of Python scripts: Python's toolchain is not here");
         return Ok(());
     }
     let installed = install(checkout, &python, toolchain);

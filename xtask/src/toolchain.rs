@@ -1,18 +1,21 @@
 //! Which toolchain compiles Rust to wasm here, and how to come by one.
 
-use std::env;
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use crate::checkout::Checkout;
 use crate::debian::{self, Debian};
-use crate::step;
+use crate::{left_out, step};
 
 /// rustup's target: a component whose std has stdout, clocks and the rest of WASI 0.2.
 const RUSTUP_TARGET: &str = "wasm32-wasip2";
 /// Some 25 MB to fetch. Where the network drops packets, rustup would retry for long.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 const FORCE: &str = "WHARF_WASM_TOOLCHAIN";
+
+/// Where it is told which toolchain made the plugins that were built last: its name, for tests of what depends on it.
+const BUILT_BY: &str = "target/guests/built-by";
 
 pub enum Toolchain {
     /// The active toolchain, with its std for wasm32-wasip2.
@@ -26,6 +29,37 @@ impl Toolchain {
             Self::Rustup => RUSTUP_TARGET,
             Self::Debian(_) => debian::TARGET,
         }
+    }
+
+    /// What [`FORCE`] calls it.
+    pub fn name(&self) -> &'static str {
+        self.family().name()
+    }
+
+    fn family(&self) -> Family {
+        match self {
+            Self::Rustup => Family::Rustup,
+            Self::Debian(_) => Family::Debian,
+        }
+    }
+
+    /// Has every xtask and every test that `command` starts use this toolchain, and no other.
+    pub fn forced_on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env(FORCE, self.name())
+    }
+
+    /// Notes that it made the plugins that are there.
+    ///
+    /// # Errors
+    /// The note can't be written.
+    pub fn has_built(&self, checkout: &Checkout) -> Result<(), String> {
+        let file = checkout.path(BUILT_BY);
+        fs::write(&file, self.name()).map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    /// The name of the toolchain that made the plugins that are there; none if nothing says so.
+    pub fn of_built(checkout: &Checkout) -> Option<String> {
+        fs::read_to_string(checkout.path(BUILT_BY)).ok()
     }
 
     /// A cargo that can build for [`Self::target`].
@@ -55,7 +89,41 @@ impl Toolchain {
 
     /// Takes the first way that leads to a toolchain, and says which and why.
     pub fn obtain(checkout: &Checkout) -> Result<Self, String> {
-        let family = forced(env::var(FORCE).ok().as_deref())?;
+        Self::obtain_of(forced(env::var(FORCE).ok().as_deref())?, checkout)
+    }
+
+    /// The toolchains that the tests are to run with: the one that [`Self::obtain`] gives, and the other one, if that is
+    /// installed. With `install`, it is installed where that is possible. What is left out is noted.
+    ///
+    /// # Errors
+    /// There is none, and none can be had.
+    pub fn all(checkout: &Checkout, install: bool) -> Result<Vec<Self>, String> {
+        let mut all = vec![Self::obtain(checkout)?];
+        if forced(env::var(FORCE).ok().as_deref())?.is_some() {
+            return Ok(all);
+        }
+        let other = match all[0].family() {
+            Family::Rustup => Family::Debian,
+            Family::Debian => Family::Rustup,
+        };
+        let is_here = match other {
+            Family::Rustup => std_installed(checkout),
+            Family::Debian => Debian::installed(checkout).is_ok(),
+        };
+        let name = other.name();
+        let without = |why: &str| left_out::note(&format!("the tests with plugins by {name}'s wasm toolchain: {why}"));
+        if !(is_here || install) {
+            without(&format!("it is not installed; {FORCE}={name} would install it if that can be"));
+            return Ok(all);
+        }
+        match Self::obtain_of(Some(other), checkout) {
+            Ok(toolchain) => all.push(toolchain),
+            Err(_) => without("it can't be had here"),
+        }
+        Ok(all)
+    }
+
+    fn obtain_of(family: Option<Family>, checkout: &Checkout) -> Result<Self, String> {
         let facts = Facts::gather(checkout);
         for way in ways(family, &facts) {
             match way.take(checkout) {
@@ -71,6 +139,15 @@ impl Toolchain {
 enum Family {
     Rustup,
     Debian,
+}
+
+impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rustup => "rustup",
+            Self::Debian => "debian",
+        }
+    }
 }
 
 fn forced(value: Option<&str>) -> Result<Option<Family>, String> {
