@@ -62,14 +62,14 @@ fn small_plugins_serve_first_when_a_host_starts_with_large_ones() {
 
 /// A plugin that is large in every way but the time that it takes to compile: in a test of this, that is.
 fn large(text: &str) -> Guest {
-    answers(text).with_manifest(&"#".repeat(2 << 20))
+    answers(text).with_section("padding", &[0; 2 << 20])
 }
 
 #[test]
 fn what_was_compiled_once_is_not_compiled_again() {
     let folder = Folder::new();
     // One that is large by its code, and one that needs more memory than a place in the pool has.
-    let huge = fixture("big_memory").with_manifest(&"#".repeat(2 << 20));
+    let huge = fixture("big_memory").with_section("padding", &[0; 2 << 20]);
     for (name, guest) in [("large", &large("A")), ("huge", &huge)] {
         folder.settings(name, "[limits]\nmemory = '256MiB'").plugin(name, guest);
     }
@@ -107,7 +107,7 @@ fn a_large_plugin_that_does_not_compile_costs_nothing_but_itself() {
     folder.plugin("large", &large("A"));
     let wharf = Wharf::serve(&folder);
     let address = wharf.address("large");
-    folder.plugin("large", &wrong.with_manifest(&"#".repeat(2 << 20)));
+    folder.plugin("large", &wrong.with_section("padding", &[0; 2 << 20]));
     let kept = wharf.event("kept", "large");
     assert_eq!(kept.generation, large("A").generation());
     assert!(kept.reason.contains("does not compile"), "{}", kept.reason);

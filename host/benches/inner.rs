@@ -79,7 +79,7 @@ const MODULE: &[u8] = include_bytes!("../../fuzz/corpus/recognise/upper-c.wasm")
 fn loader(cache: Option<&Path>) -> Arc<Loader> {
     let engines = Engines::new(8).expect("room for a few instances");
     let cache = cache.map(|folder| Cache::open(folder).expect("a cache"));
-    Arc::new(Loader::new(engines, cache, false).compiling_here())
+    Arc::new(Loader::new(engines, cache, false).working_here())
 }
 
 async fn load(loader: &Arc<Loader>, plugin: Vec<u8>) -> Loaded {

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::child;
 use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin, Span};
-use crate::plugin::{Folder, Source, compiler};
+use crate::plugin::{Folder, Source, compiler, examine};
 use crate::scaffold::{Language, Project};
 use crate::serve::Host;
 use crate::supervisor::Plan;
@@ -80,6 +80,9 @@ pub enum Command {
     /// What a host starts for a request that is to have a process of its own
     #[command(name = child::COMMAND, hide = true)]
     Child,
+    /// What a loader starts to find out what a file is
+    #[command(name = examine::COMMAND, hide = true)]
+    Examine { seconds: u64 },
     /// What a loader starts to compile a plugin
     #[command(name = compiler::COMMAND, hide = true)]
     Compile { profile: String, seconds: u64 },

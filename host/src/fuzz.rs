@@ -141,7 +141,7 @@ pub fn load(data: &[u8]) {
     static HOST: LazyLock<(Runtime, Arc<Loader>)> = LazyLock::new(|| {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let engines = Engines::new(4).expect("room for four instances");
-        (runtime, Arc::new(Loader::new(engines, None, false).compiling_here()))
+        (runtime, Arc::new(Loader::new(engines, None, false).working_here()))
     });
     let (runtime, loader) = &*HOST;
     let datagrams = data.windows(16).any(|window| window == b"datagram-handler");

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
-use wharf::plugin::compiler;
+use wharf::plugin::{compiler, examine};
 use wharf::{activation, check, child, events, log, serve};
 
 #[global_allocator]
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Child => Ok(child::run()),
+        Command::Examine { seconds } => Ok(examine::run(seconds)),
         Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),
     };
     events::flush(LAST);

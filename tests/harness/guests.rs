@@ -36,10 +36,14 @@ impl Guest {
 
     /// The same plugin, as binary, with a manifest inside.
     pub fn with_manifest(&self, toml: &str) -> Self {
-        let name = "wharf:manifest";
+        self.with_section("wharf:manifest", toml.as_bytes())
+    }
+
+    /// The same plugin, as binary, with a custom section more.
+    pub fn with_section(&self, name: &str, data: &[u8]) -> Self {
         let mut content = vec![u8::try_from(name.len()).expect("fits one LEB128 byte")];
         content.extend(name.bytes());
-        content.extend(toml.bytes());
+        content.extend(data);
         let mut bytes = self.assembled().bytes;
         bytes.push(0);
         let mut length = content.len();

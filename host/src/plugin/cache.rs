@@ -1,4 +1,4 @@
-//! Compiled code on disk, between runs.
+//! Compiled code on disk, between runs, with what was found out about the files that it was made from.
 //!
 //! What is read back is run as native code, so an entry is believed only if nobody but its owner could have written
 //! it, and if it is whole: the folder and the file are the user's own and writable by no one else, and the entry
@@ -9,10 +9,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 const MAGIC: &[u8; 16] = b"wharf code   v1\n";
@@ -39,25 +39,25 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), failing: Arc::default() })
     }
 
-    /// The compiled code of `component` for `engine`, if it is here and can be trusted.
-    pub(super) fn read(&self, engine: &Engine, component: &[u8]) -> Option<Vec<u8>> {
-        let name = name(engine, component);
-        let path = self.folder.join(&name);
-        match trusted(&path, &name) {
-            Ok(code) => Some(code),
+    /// The content of an entry, if it is here and can be trusted.
+    pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.folder.join(name);
+        match trusted(&path, name) {
+            Ok(content) => Some(content),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(entry = %path.display(), %error, "cached code is not used, but compiled again");
+                tracing::warn!(entry = %path.display(), %error, "a cache entry is not used, but made again");
                 None
             }
         }
     }
 
-    /// Keeps `code` for the next run. A failure costs nothing but time then.
-    pub(super) fn write(&self, engine: &Engine, component: &[u8], code: &[u8]) {
-        let name = name(engine, component);
-        let path = self.folder.join(&name);
-        match replace(&path, &name, code) {
+    /// Keeps `content` for the next run, and tells whether it could. A failure costs nothing but time then.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> bool {
+        let path = self.folder.join(name);
+        let written = replace(&path, name, content);
+        let is_kept = written.is_ok();
+        match written {
             Ok(()) => self.failing.store(false, Ordering::Relaxed),
             Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
                 tracing::debug!(entry = %path.display(), %error, "neither can this");
@@ -66,14 +66,35 @@ impl Cache {
                 tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");
             }
         }
+        is_kept
     }
 }
 
-/// An entry's name tells what it was made from, by which compiler, and with which settings.
-fn name(engine: &Engine, component: &[u8]) -> String {
+/// A SHA-256.
+pub(super) type Digest = [u8; 32];
+
+pub(super) fn digest(bytes: &[u8]) -> Digest {
+    Sha256::digest(bytes).into()
+}
+
+/// The name of an entry with code: it tells the SHA-256 of the wasm that it was made from, by which compiler, and with which
+/// settings.
+pub(super) fn code(engine: &Engine, wasm: &str) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
-    format!("{}-{:016x}.code", hex(&Sha256::digest(component)), settings.finish())
+    format!("{wasm}-{:016x}.code", settings.finish())
+}
+
+/// The name of an entry with what was found out about a file. It tells by which program: another one may find out more, and make
+/// other wasm of it. None where that is not known.
+pub(super) fn findings(file: &Digest) -> Option<String> {
+    static PROGRAM: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let program = fs::metadata("/proc/self/exe").ok()?;
+        let mut hasher = DefaultHasher::new();
+        (env!("CARGO_PKG_VERSION"), program.len(), program.mtime(), program.mtime_nsec()).hash(&mut hasher);
+        Some(hasher.finish())
+    });
+    PROGRAM.map(|program| format!("{}-{program:016x}.facts", hex(file)))
 }
 
 /// What stands in front of an entry's code: what it is, and its seal. The name is in that, so that an entry that was renamed is
@@ -142,6 +163,6 @@ fn owners_alone(metadata: &fs::Metadata) -> Result<(), &'static str> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,6 +13,12 @@ use crate::endpoint::Endpoint;
 pub(super) const PACKAGE: &str = "wharf:handler";
 pub(super) const VERSION: &str = "0.1.0";
 
+/// Whether a plugin that was made for this version of the contract is taken.
+pub(super) fn is_spoken(version: &str) -> bool {
+    let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
+    version.strip_prefix(minor).is_some_and(|patch| patch.starts_with('.'))
+}
+
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(super) struct InetAddress {

@@ -4,10 +4,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use sha2::{Digest, Sha256};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::Guest;
+use super::{Guest, cache};
 
 /// One loaded version of a plugin. New sessions take the current one; a session keeps the one it began with.
 #[derive(Debug)]
@@ -63,6 +62,10 @@ impl Generation {
 
     /// The name of the generation that a file of this content is: 12 hex digits of its SHA-256.
     pub fn id_of(content: &[u8]) -> Arc<str> {
-        Sha256::digest(content).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        Self::id_of_digest(&cache::digest(content))
+    }
+
+    pub(super) fn id_of_digest(file: &cache::Digest) -> Arc<str> {
+        cache::hex(&file[..6]).into()
     }
 }

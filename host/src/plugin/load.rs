@@ -3,14 +3,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, component};
 
-use super::bare::{Bare, bare};
+use super::bare::Bare;
 use super::command::Command;
-use super::compiler::{self, Failure};
+use super::compiler;
 use super::engine::Profile;
+use super::examine::{self, Examined};
 use super::fault::Fault;
 use super::guest::{Guest, Origin};
 use super::handler::Handler;
@@ -18,9 +20,10 @@ use super::instance::State;
 use super::lanes::{Lane, Lanes};
 use super::limits::TABLE_ELEMENTS;
 use super::native::Native;
-use super::recognise::{Demand, Form, Interface, Kind, needs, recognise, unmet};
+use super::process::Failure;
+use super::recognise::{Demand, Findings, Form, Interface, Kind, unmet};
 use super::warm::Warm;
-use super::{Blueprint, Cache, Engines, Generation};
+use super::{Blueprint, Cache, Engines, Generation, cache};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::counters::Tally;
 
@@ -39,11 +42,16 @@ pub struct Loader {
     lanes: Lanes,
     trials: Semaphore,
     warm: Arc<Semaphore>,
-    compile: Compile,
+    workers: Workers,
 }
 
-/// Makes native code of wasm, in so much time.
-type Compile = fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>;
+/// What works on a plugin's bytes, each for so much time at most.
+struct Workers {
+    /// Finds out what a file is.
+    examine: fn(&[u8], Duration) -> Result<Examined, Failure>,
+    /// Makes native code of wasm.
+    compile: fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>,
+}
 
 /// A plugin that may serve.
 #[derive(Clone, Debug)]
@@ -112,6 +120,15 @@ impl Refusal {
     }
 }
 
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Host(_) => Self::host(failure),
+            _ => Self::plugin(failure),
+        }
+    }
+}
+
 impl Loader {
     /// With `behind`, loading gives way to all else that this process does.
     pub fn new(engines: Engines, cache: Option<Cache>, behind: bool) -> Self {
@@ -123,14 +140,14 @@ impl Loader {
             lanes: Lanes::new(behind),
             trials: Semaphore::new(TRIALS as usize),
             warm: Arc::new(Semaphore::new(WARM_INSTANCES as usize)),
-            compile: compiler::compile,
+            workers: Workers { examine: examine::examine, compile: compiler::compile },
         }
     }
 
     /// The same for a program that is not the host's and can't be started again as its compiler, as a benchmark or a fuzzer:
-    /// it compiles in its own process, and nothing bounds that.
-    pub fn compiling_here(self) -> Self {
-        Self { compile: compiler::compile_here, ..self }
+    /// it works in its own process, and nothing bounds that.
+    pub fn working_here(self) -> Self {
+        Self { workers: Workers { examine: examine::examine_here, compile: compiler::compile_here }, ..self }
     }
 
     fn linkers(&self, profile: Profile) -> &Linkers {
@@ -152,13 +169,16 @@ impl Loader {
         defaults: ManifestFile,
     ) -> Result<Loaded, Refusal> {
         let plugin = name.to_owned();
-        let mut draft = self.run(Lane::Quick, move |loader| loader.draft(&plugin, &bytes, beside, defaults)).await?;
+        let draft = move |loader: &Self| loader.draft(Unexamined::new(plugin, bytes, beside, defaults));
+        let mut draft = self.run(Lane::Quick, draft).await?;
         let Compiled { guest, settings, facts, id, inside, demand, kind } = loop {
             draft = match draft {
                 Draft::Compiled(compiled) => break compiled,
+                Draft::Unexamined(unexamined) => {
+                    self.run(unexamined.lane, move |loader| loader.examine(unexamined)).await?
+                }
                 Draft::Uncompiled(uncompiled) => {
-                    let lane = uncompiled.lane;
-                    self.run(lane, move |loader| loader.compile(uncompiled)).await?
+                    self.run(uncompiled.lane, move |loader| loader.compile(uncompiled)).await?
                 }
             };
         };
@@ -188,50 +208,61 @@ impl Loader {
         outcome.map_err(Refusal::host)?
     }
 
-    /// All that there is to know of a plugin without compiling it, with its code if that is in the cache.
-    fn draft(&self, name: &str, bytes: &[u8], beside: ManifestFile, defaults: ManifestFile) -> Result<Draft, Refusal> {
-        let found = recognise(bytes).map_err(Refusal::plugin)?;
-        let inside = match &found.manifest {
-            Some(text) => ManifestFile::parse(text, config::Origin::Plugin(name))?,
-            None => ManifestFile::default(),
+    /// What the cache has of a file, if it has all of it.
+    fn draft(&self, unexamined: Unexamined) -> Result<Draft, Refusal> {
+        let Some(Known { wasm, findings }) = self.known(&unexamined.digest) else {
+            return Ok(Draft::Unexamined(unexamined));
         };
-        let settings = Settings::resolve(name, beside, inside.clone(), defaults)?;
-        fits(found.demand, &found.kind, &settings, name)?;
-        let profile = Engines::profile_for(&found.demand);
-        let bare = match &found.kind {
-            Kind::Handler(interface, version) if profile == Profile::Small => bare(&found.wasm, *interface, version),
-            _ => None,
+        let profile = Engines::profile_for(&findings.demand);
+        match self.cached(profile, &wasm) {
+            Some(native) => self.compiled(unexamined.resolve(findings)?, &native).map(Draft::Compiled),
+            None => Ok(Draft::Unexamined(unexamined)),
+        }
+    }
+
+    /// Finds out what a file is, and keeps that for the next run. What turns out to take longer than its lane has for it goes on in
+    /// the next lane, from the beginning.
+    fn examine(&self, unexamined: Unexamined) -> Result<Draft, Refusal> {
+        let Examined { findings, wasm } = match (self.workers.examine)(&unexamined.bytes, unexamined.lane.time()) {
+            Ok(examined) => examined,
+            Err(Failure::Time(..)) if unexamined.lane == Lane::Quick => {
+                return Ok(Draft::Unexamined(Unexamined { lane: Lane::Long, ..unexamined }));
+            }
+            Err(failure) => return Err(failure.into()),
         };
-        let wasm = bare.unwrap_or(found.wasm);
-        let uncompiled = Uncompiled {
-            lane: Lane::of(wasm.len()),
-            wasm,
-            profile,
-            settings: Arc::new(settings),
-            id: Generation::id_of(bytes),
-            facts: Facts {
-                kind: found.kind.name(),
-                form: found.form,
-                contract: found.kind.contract(),
-                imports: found.imports,
-                size: bytes.len(),
-                memory: found.demand.memory,
-                compiled: None,
-            },
-            inside,
-            demand: found.demand,
-            kind: found.kind,
-        };
-        Ok(match self.cached(&uncompiled) {
-            Some(native) => Draft::Compiled(self.compiled(uncompiled, &native)?),
-            None => Draft::Uncompiled(uncompiled),
+        let profile = Engines::profile_for(&findings.demand);
+        let digest = cache::digest(&wasm);
+        let file = unexamined.digest;
+        let known = Known { wasm: cache::hex(&digest), findings: findings.clone() };
+        let resolved = unexamined.resolve(findings)?;
+        Ok(match self.cached(profile, &known.wasm) {
+            Some(native) => {
+                self.keep(&file, &known);
+                Draft::Compiled(self.compiled(resolved, &native)?)
+            }
+            None => Draft::Uncompiled(Uncompiled { lane: Lane::of(wasm.len()), wasm, file, known, resolved }),
         })
     }
 
-    /// Its native code, if the cache has it.
-    fn cached(&self, uncompiled: &Uncompiled) -> Option<Native> {
-        let engine = self.engines.engine(uncompiled.profile);
-        let code = self.cache.as_ref()?.read(engine, &uncompiled.wasm)?;
+    /// Keeps what was found out about a file for the next run, which begins with its code.
+    fn keep(&self, file: &cache::Digest, known: &Known) {
+        let entry = || Some((self.cache.as_ref()?, cache::findings(file)?, toml::to_string(known).ok()?));
+        if let Some((cache, name, text)) = entry() {
+            cache.write(&name, text.as_bytes());
+        }
+    }
+
+    /// What an earlier run found out about a file.
+    fn known(&self, file: &cache::Digest) -> Option<Known> {
+        let content = self.cache.as_ref()?.read(&cache::findings(file)?)?;
+        // What the seal vouches for was written by this very program.
+        toml::from_str(str::from_utf8(&content).ok()?).ok()
+    }
+
+    /// The native code of wasm with this SHA-256, if the cache has it.
+    fn cached(&self, profile: Profile, wasm: &str) -> Option<Native> {
+        let engine = self.engines.engine(profile);
+        let code = self.cache.as_ref()?.read(&cache::code(engine, wasm))?;
         // The cache gives back only entries that this user alone could have written, and whose content is whole.
         Native::deserialize(engine, &code)
             .inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again"))
@@ -241,30 +272,28 @@ impl Loader {
     /// Compiles it, and keeps the code for the next run. What turns out to take longer than its lane has for it is uncompiled
     /// as before, for the next lane.
     fn compile(&self, mut uncompiled: Uncompiled) -> Result<Draft, Refusal> {
-        let engine = self.engines.engine(uncompiled.profile);
+        let profile = uncompiled.resolved.profile;
+        let engine = self.engines.engine(profile);
         let begun = Instant::now();
-        let code = match (self.compile)(&self.engines, uncompiled.profile, &uncompiled.wasm, uncompiled.lane.time()) {
+        let code = match (self.workers.compile)(&self.engines, profile, &uncompiled.wasm, uncompiled.lane.time()) {
             Ok(code) => code,
-            Err(Failure::Time(_)) if uncompiled.lane == Lane::Quick => {
+            Err(Failure::Time(..)) if uncompiled.lane == Lane::Quick => {
                 return Ok(Draft::Uncompiled(Uncompiled { lane: Lane::Long, ..uncompiled }));
             }
-            Err(failure @ Failure::Invalid(_)) => {
-                return Err(Refusal::plugin(needs(&uncompiled.wasm).unwrap_or_else(|| failure.to_string())));
-            }
-            Err(failure @ Failure::Host(_)) => return Err(Refusal::host(failure)),
-            Err(failure) => return Err(Refusal::plugin(failure)),
+            Err(failure) => return Err(failure.into()),
         };
-        uncompiled.facts.compiled = Some(begun.elapsed());
-        if let Some(cache) = &self.cache {
-            cache.write(engine, &uncompiled.wasm, &code);
+        uncompiled.resolved.facts.compiled = Some(begun.elapsed());
+        let name = cache::code(engine, &uncompiled.known.wasm);
+        if self.cache.as_ref().is_some_and(|cache| cache.write(&name, &code)) {
+            self.keep(&uncompiled.file, &uncompiled.known);
         }
         let native = Native::deserialize(engine, &code)
             .map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
-        self.compiled(uncompiled, &native).map(Draft::Compiled)
+        self.compiled(uncompiled.resolved, &native).map(Draft::Compiled)
     }
 
-    fn compiled(&self, uncompiled: Uncompiled, native: &Native) -> Result<Compiled, Refusal> {
-        let Uncompiled { profile, settings, facts, id, inside, demand, kind, .. } = uncompiled;
+    fn compiled(&self, resolved: Resolved, native: &Native) -> Result<Compiled, Refusal> {
+        let Resolved { profile, settings, facts, id, inside, demand, kind } = resolved;
         native.prepare().map_err(|error| Refusal::host(format_args!("its memory can't be prepared: {error:#}")))?;
         let blueprint = Blueprint { profile, kind: kind.clone() };
         let guest = guest(self.linkers(profile), native, blueprint, self.warm.clone())
@@ -275,16 +304,76 @@ impl Loader {
 
 /// A plugin on its way to being compiled.
 enum Draft {
-    Compiled(Compiled),
+    Unexamined(Unexamined),
     Uncompiled(Uncompiled),
+    Compiled(Compiled),
 }
 
-/// What [`Compiled`] has, without native code.
+/// A file of which nothing is known yet.
+struct Unexamined {
+    name: String,
+    bytes: Vec<u8>,
+    digest: cache::Digest,
+    beside: ManifestFile,
+    defaults: ManifestFile,
+    /// Where it is to be examined.
+    lane: Lane,
+}
+
+impl Unexamined {
+    fn new(name: String, bytes: Vec<u8>, beside: ManifestFile, defaults: ManifestFile) -> Self {
+        Self { name, digest: cache::digest(&bytes), bytes, beside, defaults, lane: Lane::Quick }
+    }
+
+    /// Puts what was found out together with what the operator says.
+    ///
+    /// # Errors
+    /// A manifest inside it that is none, or settings under which it can't serve.
+    fn resolve(self, findings: Findings) -> Result<Resolved, Refusal> {
+        let Self { name, bytes, digest, beside, defaults, .. } = self;
+        let Findings { form, kind, imports, manifest, demand } = findings;
+        let inside = match &manifest {
+            Some(text) => ManifestFile::parse(text, config::Origin::Plugin(&name))?,
+            None => ManifestFile::default(),
+        };
+        let settings = Settings::resolve(&name, beside, inside.clone(), defaults)?;
+        fits(demand, &kind, &settings, &name)?;
+        let facts = Facts {
+            kind: kind.name(),
+            form,
+            contract: kind.contract(),
+            imports,
+            size: bytes.len(),
+            memory: demand.memory,
+            compiled: None,
+        };
+        let profile = Engines::profile_for(&demand);
+        let id = Generation::id_of_digest(&digest);
+        Ok(Resolved { profile, settings: Arc::new(settings), id, facts, inside, demand, kind })
+    }
+}
+
+/// What the cache has of a file that was examined.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    /// The SHA-256 of the wasm that was made of it, in hex.
+    wasm: String,
+    findings: Findings,
+}
+
+/// [`Compiled`] without native code.
 struct Uncompiled {
-    /// The component, or a core module: a WASI 0.1 command, or a handler that can do without its component.
     wasm: Vec<u8>,
+    /// The file's.
+    file: cache::Digest,
+    known: Known,
     /// Where it is to be compiled.
     lane: Lane,
+    resolved: Resolved,
+}
+
+/// All that is known of a plugin but its code.
+struct Resolved {
     profile: Profile,
     settings: Arc<Settings>,
     facts: Facts,

@@ -5,6 +5,8 @@ mod embedded;
 mod foreign;
 mod survey;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 pub(super) use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1;
 use wasmparser::Parser;
@@ -13,16 +15,30 @@ use self::binary::binary;
 use self::embedded::component_of;
 pub(super) use self::foreign::{needs, unmet};
 use self::survey::Survey;
-use super::contract::{PACKAGE, VERSION};
+use super::contract::{PACKAGE, VERSION, is_spoken};
+use crate::config::{self, Size};
 
 /// What is accepted, for every message that refuses something.
 const WANTED: &str = "a component (or a core module with an embedded component type, or .wat text of either) that exports \
                       wharf:handler/stream-handler@0.1.0 or …/datagram-handler@0.1.0; or a WASI command (wasi:cli/run or _start)";
 
+/// The most things that a plugin may import, and the longest name of one, in bytes. Toolchains make some fifty of less than a hundred.
+const MOST_IMPORTS: usize = 10_000;
+const LONGEST_NAME: usize = 1024;
+
+/// The most bytes of a name that a line about a plugin has.
+const SHOWN: usize = 200;
+
 /// A file that is a plugin, as far as can be told without compiling it.
 pub(super) struct Recognised {
+    pub(super) findings: Findings,
     /// The component, or the core module of a WASI 0.1 command.
     pub(super) wasm: Vec<u8>,
+}
+
+/// All that there is to know of a plugin but its code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Findings {
     pub(super) form: Form,
     pub(super) kind: Kind,
     /// Names of what it imports.
@@ -80,7 +96,7 @@ impl Interface {
 }
 
 /// What stood in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     Component,
     /// A core module with a component type, of which the loader made a component.
@@ -100,7 +116,7 @@ impl std::fmt::Display for Form {
 }
 
 /// What one instance takes to begin with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Demand {
     pub(super) memories: u32,
     /// Bytes, over all memories.
@@ -127,7 +143,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
 /// # Errors
 /// It is none: one line, in which what the file names may stand as it is.
 pub fn identify(bytes: &[u8]) -> Result<&'static str, String> {
-    recognise(bytes).map(|recognised| recognised.kind.name())
+    recognise(bytes).map(|recognised| recognised.findings.kind.name())
 }
 
 /// Why a file is no plugin, in words.
@@ -175,13 +191,28 @@ fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
 }
 
 fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<Recognised, Flaw> {
+    if survey.imports.len() > MOST_IMPORTS {
+        let what = format!("it imports {} things, and {MOST_IMPORTS} is the most that it may", survey.imports.len());
+        return Err(Flaw::Near(what));
+    }
+    if let Some(name) = survey.imports.iter().find(|name| name.len() > LONGEST_NAME) {
+        let (length, name) = (name.len(), shown(name));
+        let what =
+            format!("it imports {name}, a name of {length} bytes, and {LONGEST_NAME} is the most that it may have");
+        return Err(Flaw::Near(what));
+    }
+    if let Some(manifest) = survey.manifest.as_ref().filter(|text| text.len() as u64 > config::LARGEST) {
+        let (size, most) = (Size(manifest.len() as u64), Size(config::LARGEST));
+        return Err(Flaw::Near(format!("its section wharf:manifest has {size}, and {most} is the most that is read")));
+    }
     let manifest = survey
         .manifest
         .map(|text| {
             String::from_utf8(text).map_err(|_| Flaw::Near("its section wharf:manifest is not UTF-8 text".to_owned()))
         })
         .transpose()?;
-    Ok(Recognised { wasm, form, kind, imports: survey.imports, manifest, demand: survey.demand })
+    let findings = Findings { form, kind, imports: survey.imports, manifest, demand: survey.demand };
+    Ok(Recognised { findings, wasm })
 }
 
 fn damaged(error: wasmparser::BinaryReaderError) -> String {
@@ -190,18 +221,15 @@ fn damaged(error: wasmparser::BinaryReaderError) -> String {
 
 /// What a component is by its exports.
 fn kind(exports: &[String]) -> Result<Kind, Flaw> {
-    let spoken = |version: &str| {
-        let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
-        version.strip_prefix(minor).is_some_and(|patch| patch.starts_with('.'))
-    };
+    let bounded = || exports.iter().filter(|name| name.len() <= LONGEST_NAME);
     let exported: Vec<(Interface, &str)> = [Interface::Stream, Interface::Datagram]
         .into_iter()
         .flat_map(|interface| {
             let prefix = format!("{PACKAGE}/{}@", interface.name());
-            exports.iter().filter_map(move |name| Some((interface, name.strip_prefix(prefix.as_str())?)))
+            bounded().filter_map(move |name| Some((interface, name.strip_prefix(prefix.as_str())?)))
         })
         .collect();
-    let mut of_this_host = exported.iter().filter(|(_, version)| spoken(version));
+    let mut of_this_host = exported.iter().filter(|(_, version)| is_spoken(version));
     match (of_this_host.next(), of_this_host.next(), exported.first()) {
         (Some((interface, version)), None, _) => return Ok(Kind::Handler(*interface, (*version).to_owned())),
         (Some(_), Some(_), _) => {
@@ -215,7 +243,7 @@ fn kind(exports: &[String]) -> Result<Kind, Flaw> {
         }
         (None, _, None) => {}
     }
-    if let Some(run) = exports.iter().find(|name| name.starts_with("wasi:cli/run@0.2.")) {
+    if let Some(run) = bounded().find(|name| name.starts_with("wasi:cli/run@0.2.")) {
         return Ok(Kind::Command(run.clone()));
     }
     let exports_a = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
@@ -235,8 +263,13 @@ fn kind(exports: &[String]) -> Result<Kind, Flaw> {
 }
 
 fn shortened(names: &[String]) -> String {
-    let shown = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > 3 { format!("{shown} and {} more", names.len() - 3) } else { shown }
+    let first = names.iter().take(3).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > 3 { format!("{first} and {} more", names.len() - 3) } else { first }
+}
+
+/// As much of a name as a line has room for.
+fn shown(name: &str) -> Cow<'_, str> {
+    if name.len() <= SHOWN { name.into() } else { format!("{}…", &name[..name.floor_char_boundary(SHOWN)]).into() }
 }
 
 #[cfg(test)]

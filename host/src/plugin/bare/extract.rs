@@ -8,14 +8,14 @@ use std::ops::Range;
 
 use wasmparser::types::Types;
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentTypeRef, ExternalKind,
-    Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentTypeRef,
+    ExternalKind, Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
-use super::super::contract::PACKAGE;
+use super::super::contract::{PACKAGE, is_spoken};
 use super::super::recognise::{Interface, WASI_0_1};
-use super::modules::{exports, filled, imports_of, is_empty, is_shim, slot_of, started};
-use super::types::{function, instance, type_of};
+use super::modules::{exports, filled, imports_of, is_empty, is_shim, passed_on, slot_of, started};
+use super::types::{PACKET_PHASE, PHASE, instance, is_function, type_of};
 
 /// A module that can do without its component.
 pub(super) struct Extracted<'a> {
@@ -58,51 +58,46 @@ pub(super) enum Print {
 
 /// The most imports that a module may have: all that there are for it are some sixty.
 const MOST_IMPORTS: usize = 128;
-
-/// What a component imports of WASI 0.2 if its adapter has this function of WASI 0.1 from the host. One that answers by itself,
-/// with files of its own for one, is to be asked itself.
-fn behind(function: &str) -> Option<&'static str> {
-    Some(match function {
-        "fd_write" | "fd_read" => "wasi:io/streams@0.2.",
-        "environ_get" | "environ_sizes_get" | "args_get" | "args_sizes_get" => "wasi:cli/environment@0.2.",
-        "proc_exit" => "wasi:cli/exit@0.2.",
-        "clock_time_get" | "clock_res_get" => "wasi:clocks/wall-clock@0.2.",
-        "random_get" => "wasi:random/random@0.2.",
-        "poll_oneoff" => "wasi:io/poll@0.2.",
-        _ if function.starts_with("fd_") || function.starts_with("path_") => "wasi:filesystem/types@0.2.",
-        _ => return None,
-    })
-}
+/// The most core instances that are looked through for what they have to do with each other. Toolchains make some ten.
+const MOST_INSTANCES: usize = 64;
 
 /// Takes the module out of a component that exports `interface` of this version of the contract, and no other.
 /// None if there is more to it than one module with the contract, with WASI 0.1 or with something to print by.
-pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &str) -> Option<Extracted<'a>> {
+///
+/// WASI 0.1 is the host's own to answer where the component's adapter is the host's own too, as it is with `own_adapter`. Another
+/// adapter may do as it likes, and is to be asked itself.
+pub(super) fn extract<'a>(
+    component: &'a [u8],
+    interface: Interface,
+    version: &str,
+    own_adapter: bool,
+) -> Option<Extracted<'a>> {
     let parts = Parts::of(component)?;
     let export = format!("{PACKAGE}/{}@{version}", interface.name());
     // Hooks are called in instances of their own, and pass values that only the component model takes apart.
-    if parts.exports != [export.as_str()] {
+    let [(exported, ComponentExternalKind::Instance, index)] = parts.exports[..] else { return None };
+    if exported != export {
         return None;
     }
-    let packet = if interface == Interface::Datagram { "(list<u8>)" } else { "()" };
-    let types = [packet, packet, "()"].map(|params| format!("{params} -> result<_, string>"));
-    let exported = instance(&parts.types, parts.types.component_item_for_export(&export)?.ty)?;
+    let signature = if interface == Interface::Datagram { &PACKET_PHASE } else { &PHASE };
+    let types = instance(&parts.types, parts.types.component_item_for_export(&export)?.ty)?;
     let mut phases = Vec::new();
-    let (mut main, mut memory, mut realloc) = (None, None, None);
-    for (name, expected) in ["setup", "handle", "finish"].into_iter().zip(types) {
-        if function(&parts.types, exported.get(name)?.ty)? != expected {
+    let (mut main, mut named) = (None, Options::default());
+    for (name, signature) in [("setup", signature), ("handle", signature), ("finish", &PHASE)] {
+        if !is_function(&parts.types, types.get(name)?.ty, signature) {
             return None;
         }
-        let call = format!("{export}#{name}");
-        let (lifted, options) = parts.lifted.iter().find(|(lifted, _)| lifted.1 == call)?;
-        (*main.get_or_insert(lifted.0) == lifted.0).then_some(())?;
-        let options = parts.options(options, lifted.0)?;
-        memory = memory.or(options.memory);
-        realloc = realloc.or(options.realloc);
-        phases.push(Phase { call, post_return: options.post_return });
+        let (core, options) = parts.lifted(index, name, component)?;
+        let CoreFunc::Alias(instance, call) = parts.core_funcs.get(core as usize)? else { return None };
+        (*main.get_or_insert(*instance) == *instance).then_some(())?;
+        let options = parts.options(options, *instance)?;
+        phases.push(Phase { call: (*call).to_owned(), post_return: options.post_return.clone() });
+        named.agree(options)?;
     }
     let main = main?;
     let Defined::Module(module, arguments) = parts.instances.get(main as usize)? else { return None };
     let module = &component[parts.modules.get(*module as usize)?.clone()];
+    let fixups = parts.fixups(component)?;
     let mut imports = Vec::new();
     for import in imports_of(module)? {
         // Each is followed through the component by itself.
@@ -110,15 +105,13 @@ pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &s
             return None;
         }
         let target = if import.module == WASI_0_1 {
-            parts.imports_a(behind(import.name)?).then(|| Import::Wasi01(import.name.to_owned()))?
+            own_adapter.then(|| Import::Wasi01(import.name.to_owned()))?
         } else {
             let arguments = arguments.iter().find(|(name, _)| *name == import.module)?.1;
-            let found = parts.follow(arguments, import.name, component)?;
-            match found {
+            match parts.follow(arguments, import.name, &fixups, component)? {
                 CoreFunc::Lowered { instance, name, options } => {
                     let target = parts.import(*instance, name)?;
-                    let options = parts.options(options, main)?;
-                    realloc = realloc.or(options.realloc);
+                    named.agree(parts.options(options, main)?)?;
                     target
                 }
                 CoreFunc::Dropped => Import::Print(Print::Drop),
@@ -127,31 +120,50 @@ pub(super) fn extract<'a>(component: &'a [u8], interface: Interface, version: &s
         };
         imports.push(target);
     }
-    let initialize =
-        parts.only_helpers_beside(main, component, imports.iter().any(|i| matches!(i, Import::Wasi01(_))))?;
-    let realloc = realloc.or_else(|| exports(module, "cabi_realloc").then(|| "cabi_realloc".to_owned()))?;
-    Some(Extracted { module, imports, phases: phases.try_into().ok()?, initialize, memory: memory?, realloc })
+    let adapted = imports.iter().any(|import| matches!(import, Import::Wasi01(_)));
+    let initialize = parts.only_helpers_beside(main, component, adapted)?;
+    let realloc = named.realloc.or_else(|| exports(module, "cabi_realloc").then(|| "cabi_realloc".to_owned()))?;
+    Some(Extracted { module, imports, phases: phases.try_into().ok()?, initialize, memory: named.memory?, realloc })
 }
 
 /// A component's definitions, as far as they matter here, each in its index space.
 struct Parts<'a> {
     types: Types,
     modules: Vec<Range<usize>>,
+    components: Vec<Range<usize>>,
     instances: Vec<Defined<'a>>,
     core_funcs: Vec<CoreFunc<'a>>,
     memories: Vec<(u32, &'a str)>,
     tables: Vec<(u32, &'a str)>,
-    /// Imported instances by name; the others are nobody's here.
-    imported: Vec<Option<&'a str>>,
-    /// Functions that are exports of imported instances.
-    funcs: Vec<Option<(u32, &'a str)>>,
-    /// What is lifted: exports of core instances.
-    lifted: Vec<Lifted<'a>>,
-    exports: Vec<&'a str>,
+    component_instances: Vec<Composed<'a>>,
+    funcs: Vec<Func<'a>>,
+    exports: Vec<(&'a str, ComponentExternalKind, u32)>,
 }
 
-/// An export of a core instance that is lifted, and with what.
-type Lifted<'a> = ((u32, &'a str), Box<[CanonicalOption]>);
+/// An instance of a component.
+enum Composed<'a> {
+    Imported(&'a str),
+    /// Of a component, with the functions that it is given by name.
+    Component(u32, Vec<(&'a str, u32)>),
+    /// Of functions.
+    Exports(Vec<(&'a str, u32)>),
+    Other,
+}
+
+/// A component's function.
+enum Func<'a> {
+    /// An export of an instance.
+    Of(u32, &'a str),
+    /// A core function, and what it is lifted with.
+    Lifted(u32, Box<[CanonicalOption]>),
+    Other,
+}
+
+/// What an instance puts into the table of another: functions by their index.
+struct Fixup<'a> {
+    table: (u32, &'a str),
+    functions: Vec<u32>,
+}
 
 /// A core instance.
 enum Defined<'a> {
@@ -184,6 +196,21 @@ struct Options {
     post_return: Option<String>,
 }
 
+impl Options {
+    /// Takes in what another function is lifted or lowered with. None where that is another memory, or another function to make
+    /// room by: one of each is all that a module without its component has.
+    fn agree(&mut self, other: Self) -> Option<()> {
+        for (one, other) in [(&mut self.memory, other.memory), (&mut self.realloc, other.realloc)] {
+            match (&one, other) {
+                (Some(one), Some(other)) if **one != other => return None,
+                (None, Some(other)) => *one = Some(other),
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
 impl<'a> Parts<'a> {
     fn of(component: &'a [u8]) -> Option<Self> {
         let mut validator = Validator::new_with_features(WasmFeatures::all());
@@ -191,13 +218,13 @@ impl<'a> Parts<'a> {
             // Replaced below: a component ends with its types.
             types: Validator::new().validate_all(b"\0asm\x0d\0\x01\0").ok()?,
             modules: Vec::new(),
+            components: Vec::new(),
             instances: Vec::new(),
             core_funcs: Vec::new(),
             memories: Vec::new(),
             tables: Vec::new(),
-            imported: Vec::new(),
+            component_instances: Vec::new(),
             funcs: Vec::new(),
-            lifted: Vec::new(),
             exports: Vec::new(),
         };
         let mut depth = 0_u32;
@@ -214,7 +241,12 @@ impl<'a> Parts<'a> {
                     }
                     depth += 1;
                 }
-                Payload::ComponentSection { .. } => depth += 1,
+                Payload::ComponentSection { unchecked_range, .. } => {
+                    if depth == 0 {
+                        parts.components.push(unchecked_range.clone());
+                    }
+                    depth += 1;
+                }
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 _ if depth == 0 => parts.define(payload)?,
                 _ => {}
@@ -241,15 +273,12 @@ impl<'a> Parts<'a> {
                 for function in functions {
                     match function.ok()? {
                         CanonicalFunction::Lift { core_func_index, options, .. } => {
-                            self.funcs.push(None);
-                            if let CoreFunc::Alias(instance, name) = self.core_funcs.get(core_func_index as usize)? {
-                                self.lifted.push(((*instance, *name), options));
-                            }
+                            self.funcs.push(Func::Lifted(core_func_index, options));
                         }
                         CanonicalFunction::Lower { func_index, options } => {
                             let lowered = match self.funcs.get(func_index as usize)? {
-                                Some((instance, name)) => CoreFunc::Lowered { instance: *instance, name, options },
-                                None => CoreFunc::Other,
+                                Func::Of(instance, name) => CoreFunc::Lowered { instance: *instance, name, options },
+                                Func::Lifted(..) | Func::Other => CoreFunc::Other,
                             };
                             self.core_funcs.push(lowered);
                         }
@@ -268,13 +297,16 @@ impl<'a> Parts<'a> {
                             _ => {}
                         },
                         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Func, instance_index, name } => {
-                            self.funcs.push(Some((instance_index, name)));
+                            self.funcs.push(Func::Of(instance_index, name));
                         }
                         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Instance, .. } => {
-                            self.imported.push(None);
+                            self.component_instances.push(Composed::Other);
                         }
-                        // Modules from elsewhere would shift those of this component.
-                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => return None,
+                        // Modules and components from elsewhere would shift those of this component.
+                        ComponentAlias::InstanceExport {
+                            kind: ComponentExternalKind::Module | ComponentExternalKind::Component,
+                            ..
+                        } => return None,
                         ComponentAlias::InstanceExport { .. } | ComponentAlias::Outer { .. } => {}
                     }
                 }
@@ -283,23 +315,37 @@ impl<'a> Parts<'a> {
                 for import in imports {
                     let import = import.ok()?;
                     match import.ty {
-                        ComponentTypeRef::Instance(_) => self.imported.push(Some(import.name.name)),
-                        ComponentTypeRef::Func(_) => self.funcs.push(None),
-                        ComponentTypeRef::Module(_) => return None,
+                        ComponentTypeRef::Instance(_) => {
+                            self.component_instances.push(Composed::Imported(import.name.name));
+                        }
+                        ComponentTypeRef::Func(_) => self.funcs.push(Func::Other),
+                        ComponentTypeRef::Module(_) | ComponentTypeRef::Component(_) => return None,
                         _ => {}
                     }
                 }
             }
             Payload::ComponentInstanceSection(instances) => {
-                self.imported.extend(instances.into_iter().map(|_| None));
+                for instance in instances {
+                    self.component_instances.push(match instance.ok()? {
+                        ComponentInstance::Instantiate { component_index, args } => {
+                            let functions = args.iter().filter(|arg| arg.kind == ComponentExternalKind::Func);
+                            let functions = functions.map(|arg| (arg.name, arg.index)).collect();
+                            Composed::Component(component_index, functions)
+                        }
+                        ComponentInstance::FromExports(exports) => {
+                            let functions = exports.iter().filter(|export| export.kind == ComponentExternalKind::Func);
+                            Composed::Exports(functions.map(|export| (export.name.name, export.index)).collect())
+                        }
+                    });
+                }
             }
             Payload::ComponentExportSection(exports) => {
                 for export in exports {
                     let export = export.ok()?;
-                    self.exports.push(export.name.name);
+                    self.exports.push((export.name.name, export.kind, export.index));
                     match export.kind {
-                        ComponentExternalKind::Instance => self.imported.push(None),
-                        ComponentExternalKind::Func => self.funcs.push(None),
+                        ComponentExternalKind::Instance => self.component_instances.push(Composed::Other),
+                        ComponentExternalKind::Func => self.funcs.push(Func::Other),
                         _ => {}
                     }
                 }
@@ -310,9 +356,22 @@ impl<'a> Parts<'a> {
         Some(())
     }
 
-    /// Whether it imports an instance whose name begins so.
-    fn imports_a(&self, interface: &str) -> bool {
-        self.imported.iter().flatten().any(|name| name.starts_with(interface))
+    /// The core function that is lifted to be this export of an instance, and what it is lifted with.
+    fn lifted(&self, instance: u32, name: &str, component: &[u8]) -> Option<(u32, &[CanonicalOption])> {
+        let named = |functions: &[(&str, u32)], name: &str| {
+            functions.iter().find(|(function, _)| *function == name).map(|(_, index)| *index)
+        };
+        let index = match self.component_instances.get(instance as usize)? {
+            Composed::Exports(functions) => named(functions, name)?,
+            // One that is there for the sake of types, and passes on what it is given.
+            Composed::Component(index, functions) => {
+                let nested = &component[self.components.get(*index as usize)?.clone()];
+                named(functions, passed_on(nested, name)?)?
+            }
+            Composed::Imported(_) | Composed::Other => return None,
+        };
+        let Func::Lifted(core, options) = self.funcs.get(index as usize)? else { return None };
+        Some((*core, options))
     }
 
     /// The options of a function, where all that they name is `main`'s.
@@ -340,7 +399,7 @@ impl<'a> Parts<'a> {
 
     /// What a function of an imported instance is, if it is one of the contract's and of its type there, or what one prints by.
     fn import(&self, instance: u32, name: &str) -> Option<Import> {
-        let interface = (*self.imported.get(instance as usize)?)?;
+        let Composed::Imported(interface) = self.component_instances.get(instance as usize)? else { return None };
         let of = |prefix: &str| interface.strip_prefix(prefix).is_some_and(|version| version.starts_with("0.2."));
         match name {
             "get-stdout" if of("wasi:cli/stdout@") => return Some(Import::Print(Print::Stdout)),
@@ -350,44 +409,59 @@ impl<'a> Parts<'a> {
             }
             _ => {}
         }
-        let connection = interface.strip_prefix(PACKAGE)?.strip_prefix("/connection@").is_some();
-        let datagram = interface.strip_prefix(PACKAGE)?.strip_prefix("/datagram@").is_some();
-        let belongs = match name {
-            "client-address" | "server-address" => connection || datagram,
-            "send-to" => datagram,
-            _ => connection,
-        };
+        let (interface_name, version) = interface.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')?;
+        let belongs = is_spoken(version)
+            && match name {
+                "client-address" | "server-address" => matches!(interface_name, "connection" | "datagram"),
+                "send-to" => interface_name == "datagram",
+                _ => interface_name == "connection",
+            };
         let exports = super::types::instance(&self.types, self.types.component_item_for_import(interface)?.ty)?;
-        let typed = function(&self.types, exports.get(name)?.ty)? == type_of(name)?;
+        let typed = is_function(&self.types, exports.get(name)?.ty, type_of(name)?);
         (belongs && typed).then(|| Import::Contract(name.to_owned()))
     }
 
     /// The function that an instance given to the main module has under `name`, through the shim if there is one.
-    fn follow(&self, instance: u32, name: &str, component: &[u8]) -> Option<&CoreFunc<'a>> {
+    fn follow(&self, instance: u32, name: &str, fixups: &[Fixup<'_>], component: &[u8]) -> Option<&CoreFunc<'a>> {
         let Defined::Exports(exports) = self.instances.get(instance as usize)? else { return None };
         let index = exports.iter().find(|(export, kind, _)| *export == name && *kind == ExternalKind::Func)?.2;
         let function = self.core_funcs.get(index as usize)?;
         let CoreFunc::Alias(shim, export) = function else { return Some(function) };
-        let Defined::Module(module, _) = self.instances.get(*shim as usize)? else { return None };
-        let (slot, table) = slot_of(&component[self.modules.get(*module as usize)?.clone()], export)?;
-        let fixup = self.instances.iter().find_map(|instance| self.fills(instance, *shim, &table, component))?;
-        let index = *fixup.get(slot as usize)?;
-        self.core_funcs.get(index as usize)
+        let (slot, table) = slot_of(self.module_of(*shim, component)?, export)?;
+        let mut filling = fixups.iter().filter(|fixup| fixup.table == (*shim, table.as_str()));
+        // Of two that fill one table the last would count, in each of its places.
+        let (Some(fixup), None) = (filling.next(), filling.next()) else { return None };
+        self.core_funcs.get(*fixup.functions.get(slot as usize)? as usize)
     }
 
-    /// The functions that this instance puts into the shim's table, if that is what it does.
-    fn fills(&self, instance: &Defined<'a>, shim: u32, table: &str, component: &[u8]) -> Option<Vec<u32>> {
-        let Defined::Module(module, arguments) = instance else { return None };
+    /// The bytes of the module that a core instance is of.
+    fn module_of<'b>(&self, instance: u32, component: &'b [u8]) -> Option<&'b [u8]> {
+        let Defined::Module(module, _) = self.instances.get(instance as usize)? else { return None };
+        Some(&component[self.modules.get(*module as usize)?.clone()])
+    }
+
+    /// All that instances put into tables of others, each looked at once.
+    fn fixups(&self, component: &[u8]) -> Option<Vec<Fixup<'a>>> {
+        if self.instances.len() > MOST_INSTANCES {
+            return None;
+        }
+        Some((0..self.instances.len()).filter_map(|index| self.fixup(index as u32, component)).collect())
+    }
+
+    fn fixup(&self, instance: u32, component: &[u8]) -> Option<Fixup<'a>> {
+        let Defined::Module(_, arguments) = self.instances.get(instance as usize)? else { return None };
+        let filled = filled(self.module_of(instance, component)?)?;
+        (filled.functions.len() <= MOST_IMPORTS).then_some(())?;
         let given = |module: &str, name: &str, wanted: ExternalKind| {
             let arguments = arguments.iter().find(|(argument, _)| *argument == module)?.1;
             let Defined::Exports(exports) = self.instances.get(arguments as usize)? else { return None };
             exports.iter().find(|(export, kind, _)| *export == name && *kind == wanted).map(|(_, _, index)| *index)
         };
-        let filled = filled(&component[self.modules.get(*module as usize)?.clone()])?;
         let (table_module, table_name) = filled.table;
-        let filled_table = self.tables.get(given(table_module, table_name, ExternalKind::Table)? as usize)?;
-        (*filled_table == (shim, table)).then_some(())?;
-        filled.functions.iter().map(|(module, name)| given(module, name, ExternalKind::Func)).collect()
+        let table = *self.tables.get(given(table_module, table_name, ExternalKind::Table)? as usize)?;
+        let functions: Option<_> =
+            filled.functions.iter().map(|(module, name)| given(module, name, ExternalKind::Func)).collect();
+        Some(Fixup { table, functions: functions? })
     }
 
     /// Makes sure that no other module has a part in this but those that are there for its sake, and finds out what is called first
@@ -395,11 +469,11 @@ impl<'a> Parts<'a> {
     fn only_helpers_beside(&self, main: u32, component: &[u8], adapted: bool) -> Option<Option<String>> {
         let mut initialize = None;
         for (index, instance) in self.instances.iter().enumerate() {
-            let Defined::Module(module, arguments) = instance else { continue };
+            let Defined::Module(_, arguments) = instance else { continue };
             if index == main as usize {
                 continue;
             }
-            let module = &component[self.modules.get(*module as usize)?.clone()];
+            let module = self.module_of(index as u32, component)?;
             if let Some((from, name)) = started(module)? {
                 let arguments = arguments.iter().find(|(argument, _)| *argument == from)?.1;
                 let Defined::Exports(exports) = self.instances.get(arguments as usize)? else { return None };
@@ -409,7 +483,15 @@ impl<'a> Parts<'a> {
                 initialize = Some((*export).to_owned());
             }
             // What the adapter of WASI 0.1 does, the host does without it.
-            if !(adapted || is_shim(module)? || filled(module).is_some() || is_empty(module)?) {
+            let helps = adapted
+                || is_shim(module)
+                || is_empty(module)?
+                // Of a shim, and of nobody who would miss what was there.
+                || match self.fixup(index as u32, component) {
+                    Some(fixup) => is_shim(self.module_of(fixup.table.0, component)?),
+                    None => false,
+                };
+            if !helps {
                 return None;
             }
         }

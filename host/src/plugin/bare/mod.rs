@@ -37,11 +37,12 @@ pub use self::exchange::{Exchange, Progress};
 const LARGEST: usize = 16 << 20;
 
 /// Makes the one module of a component that exports `interface` of this version of the contract. None if it is to stay a component.
-pub(super) fn bare(component: &[u8], interface: Interface, version: &str) -> Option<Vec<u8>> {
+/// With `own_adapter`, an adapter of WASI 0.1 in it is the one that this host put there.
+pub(super) fn bare(component: &[u8], interface: Interface, version: &str, own_adapter: bool) -> Option<Vec<u8>> {
     if component.len() > LARGEST {
         return None;
     }
-    let extracted = extract::extract(component, interface, version)?;
+    let extracted = extract::extract(component, interface, version, own_adapter)?;
     rewrite::rewrite(&extracted, interface == Interface::Datagram)
 }
 

@@ -1,6 +1,9 @@
 //! What the modules of a component are, of which most are there for another's sake.
 
-use wasmparser::{ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, TableInit, TypeRef};
+use wasmparser::{
+    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentTypeRef, ElementItems, ElementKind,
+    ExternalKind, Operator, Parser, Payload, TableInit, TypeRef,
+};
 
 /// A module's import of a function.
 pub(super) struct Imported<'a> {
@@ -34,36 +37,8 @@ pub(super) fn exports(module: &[u8], name: &str) -> bool {
 /// The largest shim, in bytes, as it is read once for each import: one has some fifty for each function.
 const LARGEST_SHIM: usize = 64 << 10;
 
-/// Which place of which of its tables a shim's function calls, and does nothing else.
-pub(super) fn slot_of(shim: &[u8], function: &str) -> Option<(u32, String)> {
-    (shim.len() <= LARGEST_SHIM && is_shim(shim)?).then_some(())?;
-    let (mut index, mut table, mut body) = (None, None, 0);
-    for payload in Parser::new(0).parse_all(shim) {
-        match payload.ok()? {
-            Payload::ExportSection(exports) => {
-                for export in exports {
-                    let export = export.ok()?;
-                    match export.kind {
-                        ExternalKind::Func if export.name == function => index = Some(export.index),
-                        ExternalKind::Table => table = Some(export.name.to_owned()),
-                        _ => {}
-                    }
-                }
-            }
-            Payload::CodeSectionEntry(code) => {
-                if Some(body) == index {
-                    return Some((indirect(&code)?, table?));
-                }
-                body += 1;
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The place that a function calls with all its parameters.
-fn indirect(code: &wasmparser::FunctionBody<'_>) -> Option<u32> {
+/// The place that a function of this type calls with all its parameters, and nothing less.
+fn indirect(code: &wasmparser::FunctionBody<'_>, ty: u32, params: usize) -> Option<u32> {
     let mut operators = code.get_operators_reader().ok()?;
     let mut next = 0;
     let slot = loop {
@@ -73,33 +48,131 @@ fn indirect(code: &wasmparser::FunctionBody<'_>) -> Option<u32> {
             _ => return None,
         }
     };
-    let Operator::CallIndirect { table_index: 0, .. } = operators.read().ok()? else { return None };
+    let Operator::CallIndirect { type_index, table_index: 0 } = operators.read().ok()? else { return None };
     let Operator::End = operators.read().ok()? else { return None };
-    operators.eof().then_some(slot)
+    (operators.eof() && type_index == ty && next as usize == params).then_some(slot)
+}
+
+/// A module that is nothing but one table of its own and functions that call what is in it.
+struct Shim {
+    /// Of each function: the place that it calls.
+    slots: Vec<u32>,
+    table: Option<String>,
+    functions: Vec<(String, u32)>,
+}
+
+impl Shim {
+    /// None where the module is more than that, or damaged.
+    fn of(module: &[u8]) -> Option<Self> {
+        let mut shim = Self { slots: Vec::new(), table: None, functions: Vec::new() };
+        let (mut tables, mut types, mut defined) = (0, Vec::new(), Vec::new());
+        for payload in Parser::new(0).parse_all(module) {
+            match payload.ok()? {
+                Payload::TypeSection(section) => {
+                    for ty in section.into_iter_err_on_gc_types() {
+                        types.push(ty.ok()?.params().len());
+                    }
+                }
+                Payload::FunctionSection(section) => {
+                    for ty in section {
+                        defined.push(ty.ok()?);
+                    }
+                }
+                Payload::TableSection(section) => {
+                    for table in section {
+                        tables += 1;
+                        matches!(table.ok()?.init, TableInit::RefNull).then_some(())?;
+                    }
+                }
+                Payload::ExportSection(exports) => {
+                    for export in exports {
+                        let export = export.ok()?;
+                        match export.kind {
+                            ExternalKind::Func => shim.functions.push((export.name.to_owned(), export.index)),
+                            ExternalKind::Table => shim.table = Some(export.name.to_owned()),
+                            _ => {}
+                        }
+                    }
+                }
+                Payload::CodeSectionEntry(code) => {
+                    let ty = *defined.get(shim.slots.len())?;
+                    shim.slots.push(indirect(&code, ty, *types.get(ty as usize)?)?);
+                }
+                Payload::ImportSection(_)
+                | Payload::MemorySection(_)
+                | Payload::GlobalSection(_)
+                | Payload::ElementSection(_)
+                | Payload::DataSection(_)
+                | Payload::StartSection { .. } => return None,
+                _ => {}
+            }
+        }
+        (tables == 1).then_some(shim)
+    }
+}
+
+/// Which place of which of its tables a shim's function calls, and does nothing else.
+pub(super) fn slot_of(shim: &[u8], function: &str) -> Option<(u32, String)> {
+    (shim.len() <= LARGEST_SHIM).then_some(())?;
+    let Shim { slots, table, functions } = Shim::of(shim)?;
+    let (_, index) = functions.iter().find(|(name, _)| name == function)?;
+    Some((*slots.get(*index as usize)?, table?))
 }
 
 /// Whether a module is nothing but one table of its own and functions that call what is in it.
-pub(super) fn is_shim(module: &[u8]) -> Option<bool> {
-    let (mut tables, mut functions) = (0, true);
-    for payload in Parser::new(0).parse_all(module) {
+pub(super) fn is_shim(module: &[u8]) -> bool {
+    Shim::of(module).is_some()
+}
+
+/// The import that a component exports as `name`, where all that it does is to pass on what it imports.
+pub(super) fn passed_on<'a>(component: &'a [u8], name: &str) -> Option<&'a str> {
+    let (mut functions, mut passed) = (Vec::new(), None);
+    for payload in Parser::new(0).parse_all(component) {
         match payload.ok()? {
-            Payload::TableSection(section) => {
-                for table in section {
-                    tables += 1;
-                    functions &= matches!(table.ok()?.init, TableInit::RefNull);
+            Payload::ComponentImportSection(imports) => {
+                for import in imports {
+                    let import = import.ok()?;
+                    match import.ty {
+                        ComponentTypeRef::Func(_) => functions.push(import.name.name),
+                        ComponentTypeRef::Type(_) => {}
+                        _ => return None,
+                    }
                 }
             }
-            Payload::CodeSectionEntry(code) => functions &= indirect(&code).is_some(),
-            Payload::ImportSection(_)
-            | Payload::MemorySection(_)
-            | Payload::GlobalSection(_)
-            | Payload::ElementSection(_)
-            | Payload::DataSection(_)
-            | Payload::StartSection { .. } => return Some(false),
-            _ => {}
+            Payload::ComponentExportSection(exports) => {
+                for export in exports {
+                    let export = export.ok()?;
+                    match export.kind {
+                        ComponentExternalKind::Func => {
+                            let function = *functions.get(export.index as usize)?;
+                            if export.name.name == name {
+                                passed = Some(function);
+                            }
+                            // An export is one more function.
+                            functions.push(function);
+                        }
+                        ComponentExternalKind::Type => {}
+                        _ => return None,
+                    }
+                }
+            }
+            Payload::ComponentAliasSection(aliases) => {
+                for alias in aliases {
+                    match alias.ok()? {
+                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Type, .. }
+                        | ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => {}
+                        _ => return None,
+                    }
+                }
+            }
+            Payload::Version { .. }
+            | Payload::ComponentTypeSection(_)
+            | Payload::CustomSection(_)
+            | Payload::End(_) => {}
+            _ => return None,
         }
     }
-    Some(tables == 1 && functions)
+    passed
 }
 
 /// What a module does that fills a table with functions, all of them imported.

@@ -6,6 +6,10 @@ use wasmparser::{Parser, Payload, TypeRef};
 
 use super::extract::Extracted;
 
+/// The most globals that code can change in a sandbox that is put back: each is written after each request, in one stretch, 30 ns
+/// each. Toolchains make a handful.
+const MOST_GLOBALS: usize = 256;
+
 /// What has to be known before the first section is written.
 pub(super) struct Survey {
     /// Of each import.
@@ -73,6 +77,8 @@ impl Survey {
                         survey.globals.push(ty.mutable);
                         survey.can_be_reset &= !(ty.mutable && ty.content_type.is_reference_type());
                     }
+                    let changeable = survey.globals.iter().filter(|changeable| **changeable).count();
+                    survey.can_be_reset &= changeable <= MOST_GLOBALS;
                 }
                 Payload::ExportSection(exports) => {
                     for export in exports {

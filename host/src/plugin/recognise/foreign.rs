@@ -3,7 +3,7 @@
 use wasmparser::{Validator, WasmFeatures};
 
 use super::survey::Survey;
-use super::{PACKAGE, VERSION, WASI_0_1, shortened};
+use super::{PACKAGE, VERSION, WASI_0_1, shortened, shown};
 
 /// A core module that was made for something else, as one of its imports shows.
 struct Sign {
@@ -61,7 +61,7 @@ pub(super) fn origin(survey: &Survey) -> Option<String> {
     }
     SIGNS.iter().find_map(|sign| {
         let (module, name) = survey.core_imports.iter().find(|(module, name)| (sign.import)(module, name))?;
-        Some(format!("{} (it imports {module}.{name}); {}", sign.made, sign.remedy))
+        Some(format!("{} (it imports {}.{}); {}", sign.made, shown(module), shown(name), sign.remedy))
     })
 }
 

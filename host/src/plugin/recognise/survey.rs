@@ -1,5 +1,7 @@
 //! What stands in a component, or in a core module, seen in one pass over its sections.
 
+use std::collections::HashSet;
+
 use wasmparser::{BinaryReaderError, Encoding, Instance, Parser, Payload};
 
 use super::Demand;
@@ -35,6 +37,7 @@ impl Survey {
         let mut survey = Self::default();
         // The component itself is 0 deep, the modules and components in it deeper.
         let mut depth = 0_u32;
+        let mut modules = HashSet::new();
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => {}
@@ -54,7 +57,7 @@ impl Survey {
                     for import in imports.into_imports() {
                         let import = import?;
                         let module = import.module.to_owned();
-                        if !survey.imports.contains(&module) {
+                        if modules.insert(import.module) {
                             survey.imports.push(module.clone());
                         }
                         survey.core_imports.push((module, import.name.to_owned()));
@@ -76,8 +79,9 @@ impl Survey {
                 }
                 Payload::InstanceSection(instances) => {
                     let instantiated = instances.into_iter().flatten();
-                    survey.demand.core_instances +=
-                        instantiated.filter(|instance| matches!(instance, Instance::Instantiate { .. })).count() as u32;
+                    let count =
+                        instantiated.filter(|instance| matches!(instance, Instance::Instantiate { .. })).count();
+                    survey.demand.core_instances = survey.demand.core_instances.saturating_add(count as u32);
                 }
                 Payload::MemorySection(memories) => {
                     for memory in memories {
