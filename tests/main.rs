@@ -12,6 +12,7 @@ mod churn;
 mod command_line;
 mod commands;
 mod complaints;
+mod components;
 mod concurrency;
 mod conformance;
 mod cpython;

@@ -147,3 +147,19 @@ fn beat(engine: &Engine) {
     };
     thread::Builder::new().name("epochs".to_owned()).spawn(beat).expect("a thread at start");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_collected_types_are_off() {
+        // Once they are on, a sandbox can keep objects behind immutable globals, tables and elements, where nothing that puts it back
+        // looks for them: `bare::survey` has to refuse them first.
+        let engines = Engines::new(1).unwrap();
+        for profile in [Profile::Small, Profile::Large] {
+            let module = wat::parse_str("(module (type (struct (field (mut i32)))))").unwrap();
+            wasmtime::Module::new(engines.engine(profile), module).unwrap_err();
+        }
+    }
+}

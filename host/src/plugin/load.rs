@@ -50,8 +50,10 @@ struct Workers {
     /// Finds out what a file is.
     examine: fn(&[u8], Duration) -> Result<Examined, Failure>,
     /// Makes native code of wasm.
-    compile: fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>,
+    compile: Compile,
 }
+
+type Compile = fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>;
 
 /// A plugin that may serve.
 #[derive(Clone, Debug)]

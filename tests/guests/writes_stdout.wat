@@ -1,0 +1,11 @@
+;; Writes a word to its stdout by WASI 0.1, and answers with the error number.
+(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+(data (i32.const 64) "secret\0a")
+(func $handle (result i32)
+  (drop (call $hear))
+  (i32.store (i32.const 80) (i32.const 64))
+  (i32.store (i32.const 84) (i32.const 7))
+  (i32.store8 (i32.const 48)
+    (i32.add (i32.const 48) (call $fd_write (i32.const 1) (i32.const 80) (i32.const 1) (i32.const 88))))
+  (call $send (i32.const 48) (i32.const 1) (i32.const 16))
+  (call $ok))
