@@ -162,7 +162,7 @@ const STEPS: [Step; 5] = [
     Step {
         name: "half an answer",
         guest: "floods",
-        reach: |client| _ = client.hears("I talk"),
+        reach: |client| _ = client.send("x").hears("I talk"),
         // A broken pipe where it was sending, a reset where it waited to.
         ended: Some(("handle", "error: ")),
     },

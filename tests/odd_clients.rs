@@ -50,10 +50,11 @@ fn a_client_that_only_listens_from_the_start_is_answered() {
 fn a_client_that_resets_ends_its_own_session() {
     every_way(&fixture("tells_errors"), "", |url, wharf| {
         for _ in 0..5 {
-            let client = Client::dial(url);
+            let mut client = Client::dial(url);
             let name = client.name();
             // It has not read what was sent to it, which makes its close a reset on a Unix socket, too.
             client.stream.peek(&mut [MaybeUninit::uninit(); 5]).expect("the handler has begun");
+            client.send("half a req");
             client.resets();
             wharf.logs(&["session failed", "plugin=odd", &name, "phase=handle", "cause=\"error: connection-reset"]);
         }

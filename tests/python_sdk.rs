@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::process::Signal;
 use xtask::left_out;
 
 use crate::harness::guests::{Guest, root};
@@ -250,6 +251,30 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
     let log = wharf.log();
     wharf.stop();
     assert!(!log.iter().any(|line| line.contains("session failed") && line.contains(&quiet)), "{log:#?}");
+}
+
+#[test]
+fn a_health_check_leaves_no_traceback() {
+    let Some((wharf, _folder)) = serving("commands", "") else { return };
+    let address = wharf.address("commands");
+    // What it meets at the first line is an exception of socketserver's own kind: nobody is told of it.
+    let client = Client::connect(address);
+    let name = client.name();
+    client.resets();
+    wharf.logs(&["guest: steps: setup", &name]);
+    // One that has spoken, and does the same, is told as in Python.
+    let mut client = Client::connect(address);
+    client.send("greeting\n").hears("hello from set-up\n");
+    let spoke = client.name();
+    client.resets();
+    wharf.logs(&["guest: ConnectionResetError: ", &spoke]);
+    wharf.logs(&["WARN", "session failed", &spoke, "cause=\"error: ConnectionResetError: "]);
+    wharf.signal(Signal::USR1);
+    wharf.logs(&["counted sessions=2 probes=1 handle.error=1 plugin=commands"]);
+    let log = wharf.log();
+    wharf.stop();
+    let told = |line: &&String| line.contains(&name) && (line.contains("WARN") || line.contains("Error"));
+    assert_eq!(log.iter().find(told), None);
 }
 
 #[test]

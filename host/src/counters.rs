@@ -39,6 +39,7 @@ pub struct Tally {
     plugin: Arc<str>,
     sessions: AtomicU64,
     refused: AtomicU64,
+    probes: AtomicU64,
     failed: [[AtomicU64; Kind::ALL.len()]; Phase::ALL.len()],
     throttles: [Throttle; Topic::ALL.len()],
     /// The sum of all, when it was last logged.
@@ -60,6 +61,7 @@ impl Tally {
             plugin: plugin.into(),
             sessions: AtomicU64::default(),
             refused: AtomicU64::default(),
+            probes: AtomicU64::default(),
             failed: Default::default(),
             throttles: Topic::ALL.map(|topic| Throttle::new(topic, share)),
             logged: AtomicU64::default(),
@@ -74,6 +76,11 @@ impl Tally {
     /// Its client was turned away, by the operator's lists or the plugin's `verify-request`.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Its client left without having sent a byte.
+    pub fn probed(&self) {
+        self.probes.fetch_add(1, Relaxed);
     }
 
     /// Something failed, in this phase and for this kind of cause.
@@ -118,6 +125,7 @@ impl Tally {
         };
         add(format_args!("sessions"), self.sessions.load(Relaxed));
         add(format_args!("refused"), self.refused.load(Relaxed));
+        add(format_args!("probes"), self.probes.load(Relaxed));
         for (phase, kinds) in Phase::ALL.iter().zip(&self.failed) {
             for (kind, count) in Kind::ALL.iter().zip(kinds) {
                 add(format_args!("{phase}.{kind}"), count.load(Relaxed));
@@ -134,7 +142,7 @@ impl Tally {
     }
 
     fn sum(&self) -> u64 {
-        let failed = self.failed.iter().flatten().chain([&self.sessions, &self.refused]);
+        let failed = self.failed.iter().flatten().chain([&self.sessions, &self.refused, &self.probes]);
         let suppressed = self.throttles.iter().map(Throttle::suppressed);
         failed.map(|count| count.load(Relaxed)).chain(suppressed).sum()
     }
@@ -147,6 +155,7 @@ impl Tally {
         self.logged.store(self.sum(), Relaxed);
         Report {
             refused: self.refused.load(Relaxed),
+            probes: self.probes.load(Relaxed),
             failed: self.failed.each_ref().map(|kinds| kinds.each_ref().map(|count| count.load(Relaxed))),
             suppressed: self.throttles.each_ref().map(Throttle::suppressed),
         }
@@ -155,6 +164,7 @@ impl Tally {
     /// Adds what another process has counted.
     pub fn add(&self, report: &Report) {
         self.refused.fetch_add(report.refused, Relaxed);
+        self.probes.fetch_add(report.probes, Relaxed);
         for (count, more) in self.failed.iter().flatten().zip(report.failed.iter().flatten()) {
             count.fetch_add(*more, Relaxed);
         }
@@ -177,6 +187,7 @@ impl Drop for Tally {
 #[derive(Serialize, Deserialize)]
 pub struct Report {
     refused: u64,
+    probes: u64,
     failed: [[u64; Kind::ALL.len()]; Phase::ALL.len()],
     suppressed: [u64; Topic::ALL.len()],
 }

@@ -13,6 +13,7 @@ pub mod commons;
 pub mod concurrency;
 pub mod config;
 pub mod counters;
+mod deadline;
 pub mod endpoint;
 pub mod events;
 pub mod file;

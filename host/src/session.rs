@@ -7,20 +7,17 @@ use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tokio_util::sync::WaitForCancellationFuture;
 
-use crate::alarm::{Alarm, Asked};
 use crate::config::{Address, Settings};
 use crate::counters::Tally;
+use crate::deadline::{Deadline, Vigil};
 use crate::endpoint::Endpoint;
-use crate::listen::{Arrival, Datagrams, Packet, Stream};
+use crate::listen::{Arrival, ClientWatch, Datagrams, Packet, Presence, Stream};
 use crate::plugin::{
-    Cause, Connection, DatagramSocket, DrainDeadline, Fault, Generation, Origin, Peer, Phase, Phases, Request, Running,
-    Whole,
+    Cause, Connection, DatagramSocket, Fault, Generation, Kind, Origin, Peer, Phase, Phases, Request,
+    Running, Whole,
 };
 use crate::throttle::Topic;
 
@@ -53,21 +50,27 @@ pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
         client: client.clone(),
         server: server.clone(),
     });
-    let peer = match arrival {
-        Arrival::Connection(stream) => Peer::Connection(Box::new(stream)),
-        Arrival::Datagram(Packet { bytes, socket, .. }) => Peer::Datagram(bytes, socket),
+    let (peer, client) = match arrival {
+        Arrival::Connection(stream) => {
+            let client = Vigil::new(stream.client_watch(), terms.settings.timeouts.gone);
+            (Peer::Connection(Box::new(stream)), Some(client))
+        }
+        Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
     };
     let drained = pin!(terms.generation.deadline.reached());
-    let deadline = Deadline::new(&terms.generation.deadline, drained);
-    let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup };
+    let deadline = Deadline::new(&terms.generation.deadline, drained, client);
+    let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup, is_probe: false };
     let left = match session.instance(peer).await {
         Ok(Running::Whole(mut whole)) => {
             let progress = whole.begin();
             let ended = {
                 let mut call = pin!(whole.call());
-                poll_fn(|cx| match call.as_mut().poll(cx) {
-                    Poll::Ready(ended) => Poll::Ready(ended),
-                    Poll::Pending => session.poll_over(cx, progress.phase()),
+                poll_fn(|cx| {
+                    session.deadline.begin_poll();
+                    match call.as_mut().poll(cx) {
+                        Poll::Ready(ended) => Poll::Ready(ended),
+                        Poll::Pending => session.poll_over(cx, progress.phase()),
+                    }
                 })
                 .await
             };
@@ -82,6 +85,7 @@ pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
         Ok(Running::Phases(phases)) => Box::pin(session.phase_by_phase(phases)).await,
         Err(left) => left,
     };
+    session.end();
     if let Some(connection) = left {
         close(connection, &terms).await;
     }
@@ -94,8 +98,16 @@ pub async fn first_byte(stream: Stream, terms: &Terms) -> Option<Stream> {
     let limit = terms.settings.timeouts.idle;
     let cause = tokio::select! {
         biased;
-        // An error, too, is the guest's to hear of.
-        _ = poll_fn(|cx| stream.poll_readable(cx)) => return Some(stream),
+        has_ended = poll_fn(|cx| stream.poll_readable(cx)) => {
+            if has_ended.is_ok_and(|ended| ended) && !stream.client_watch().has_spoken() {
+                // Nobody is there to be served, and nothing came.
+                terms.tally.begun();
+                terms.tally.probed();
+                return None;
+            }
+            // An error, too, is the guest's to hear of.
+            return Some(stream);
+        }
         () = terms.generation.deadline.reached() => Cause::Drain,
         () = tokio::time::sleep(limit) => Cause::Timeout(limit),
     };
@@ -170,6 +182,11 @@ fn cause_of(fault: &Fault) -> String {
     cause
 }
 
+/// Whether a client has left without ever having sent a byte, as a balancer's health check or a scan of ports does.
+fn is_probe(client: &ClientWatch) -> bool {
+    !client.has_spoken() && client.presence() != Presence::Here
+}
+
 /// As socketserver's `shutdown_request`; the close follows when the connection is dropped.
 fn shut_down(connection: &dyn Connection) {
     let _ = connection.shutdown(Shutdown::Both);
@@ -181,6 +198,8 @@ struct Session<'p, 't> {
     deadline: Deadline<'p, 't>,
     /// What the deadline is set for, where all phases are one call.
     phase: Phase,
+    /// It was counted as a probe.
+    is_probe: bool,
 }
 
 impl Session<'_, '_> {
@@ -268,8 +287,44 @@ impl Session<'_, '_> {
         running.into_peer().into_connection()
     }
 
+    /// Counts a client that has left without a word from either side. To be called when the guest is gone; the connection is
+    /// closed once nothing else has it.
+    fn end(self) {
+        if let Some(client) = self.deadline.client()
+            && !self.is_probe
+            && !client.was_told()
+            && is_probe(client)
+        {
+            self.origin.tally.probed();
+        }
+    }
+
+    /// Whether what failed is only that its client has left without ever having sent a byte: nothing that anybody has to hear of.
+    fn is_only_a_probe(&mut self, phase: Phase, fault: &Fault) -> bool {
+        let of_its_own_accord = match fault {
+            Fault::Handler(_) | Fault::Ended(Cause::Exit(_) | Cause::Trap(Kind::Unreachable, _)) => true,
+            Fault::Ended(_) | Fault::Host(_) => false,
+        };
+        // What it did without having been told that its client had left is its own.
+        let is_only_that = of_its_own_accord
+            && self.deadline.client().is_some_and(|client| client.end_was_noticed() && is_probe(client));
+        if !is_only_that {
+            return false;
+        }
+        let Origin { plugin, tally, generation, client, .. } = &*self.origin;
+        if !std::mem::replace(&mut self.is_probe, true) {
+            tally.probed();
+        }
+        let cause = cause_of(fault);
+        tracing::debug!(%plugin, %generation, %client, %phase, cause, "a client left without a byte");
+        true
+    }
+
     /// Says that a phase failed, to the log and to the plugin.
     async fn failed(&mut self, phase: Phase, fault: Fault) {
+        if self.is_only_a_probe(phase, &fault) {
+            return;
+        }
         let Origin { plugin, tally, generation, client, .. } = &*self.origin;
         let cause = note((plugin, tally, generation, client), phase, &fault);
         if matches!(fault, Fault::Host(_) | Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
@@ -287,50 +342,6 @@ impl Session<'_, '_> {
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
             note((plugin, tally, generation, client), Phase::HandleError, &fault);
         }
-    }
-}
-
-/// What ends a phase that does not end by itself: its time, and the generation's drain deadline.
-struct Deadline<'p, 't> {
-    drain: &'t DrainDeadline,
-    drained: Pin<&'p mut WaitForCancellationFuture<'t>>,
-    asked: Asked,
-    /// One timer for all phases of a session.
-    alarm: Alarm,
-    limit: Duration,
-    /// From when the phase was first waited for: most end before.
-    until: Option<Instant>,
-}
-
-impl<'p, 't> Deadline<'p, 't> {
-    fn new(drain: &'t DrainDeadline, drained: Pin<&'p mut WaitForCancellationFuture<'t>>) -> Self {
-        let (asked, alarm) = Default::default();
-        Self { drain, drained, asked, alarm, limit: Duration::ZERO, until: None }
-    }
-
-    /// Whatever is bound from now on has this long, all together.
-    fn set(&mut self, limit: Duration) {
-        self.limit = limit;
-        self.until = None;
-    }
-
-    async fn bound<T>(&mut self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let mut call = pin!(call);
-        poll_fn(|cx| match call.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => self.poll_over(cx).map(|cause| Err(Fault::Ended(cause))),
-        })
-        .await
-    }
-
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
-        let drained = self.drain.is_reached() || (!self.asked.before(cx) && self.drained.as_mut().poll(cx).is_ready());
-        if drained {
-            return Poll::Ready(Cause::Drain);
-        }
-        let limit = self.limit;
-        let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
-        self.alarm.poll(cx, until).map(|()| Cause::Timeout(limit))
     }
 }
 

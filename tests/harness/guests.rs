@@ -68,6 +68,20 @@ pub fn fixture(name: &str) -> Guest {
     of_fields(&fields(name))
 }
 
+/// The same with hooks that let everybody in, which keep it a component.
+pub fn fixture_with_hooks(name: &str) -> Guest {
+    let hooks = "(func $verify_request (param i32 i32 i32 i32) (result i32) (i32.const 1))\n\
+                 (func $handle_error (param i32 i32 i32 i32 i32 i32))\n\
+                 (func $service_actions)\n";
+    of_fields(&format!("{}\n{hooks}", fields(name)))
+}
+
+/// The program `tests/guests/programs/NAME.wat`.
+pub fn program(name: &str) -> Guest {
+    let path = root().join("tests/guests/programs").join(name).with_extension("wat");
+    Guest::wat(fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
 /// A plugin that tries to connect to this port.
 pub fn connects(port: u16) -> Guest {
     of_fields(&fields("connects").replace("PORT", &port.to_string()))

@@ -53,6 +53,7 @@ pub struct ManifestFile {
 pub(super) struct TimeoutsFile {
     pub(super) setup: Option<Span>,
     pub(super) idle: Option<Span>,
+    pub(super) gone: Option<Span>,
     pub(super) handle: Option<Span>,
     pub(super) finish: Option<Span>,
     pub(super) drain: Option<Span>,
@@ -280,6 +281,7 @@ impl ManifestFile {
             timeouts: TimeoutsFile {
                 setup: self.timeouts.setup.or(base.timeouts.setup),
                 idle: self.timeouts.idle.or(base.timeouts.idle),
+                gone: self.timeouts.gone.or(base.timeouts.gone),
                 handle: self.timeouts.handle.or(base.timeouts.handle),
                 finish: self.timeouts.finish.or(base.timeouts.finish),
                 drain: self.timeouts.drain.or(base.timeouts.drain),

@@ -89,8 +89,10 @@ pub struct UnixSettings {
 pub struct Timeouts {
     /// The sandbox's making, `verify-request` and `setup` together.
     pub setup: Duration,
-    /// One wait for the client, in `recv` or `send`.
+    /// Waiting for a quiet client: from the first wait after a byte last went through, over however many waits, until the next one does.
     pub idle: Duration,
+    /// What a session still gets once its client is gone and it takes no more of what that one sent.
+    pub gone: Duration,
     /// `handle` as a whole.
     pub handle: Duration,
     pub finish: Duration,
@@ -209,6 +211,7 @@ impl Settings {
             timeouts: Timeouts {
                 setup: span(all.timeouts.setup, 10),
                 idle: span(all.timeouts.idle, 5 * 60),
+                gone: span(all.timeouts.gone, 30),
                 handle: span(all.timeouts.handle, 24 * 60 * 60),
                 finish: span(all.timeouts.finish, 10),
                 drain: span(all.timeouts.drain, 30),

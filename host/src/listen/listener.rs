@@ -210,7 +210,7 @@ fn unix_endpoint(address: &SockAddr) -> Endpoint {
 /// Outside a tokio runtime.
 pub(super) fn register<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
-    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives; a stream's `Descriptor` goes before
+    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives; a line's `Descriptor` goes before
     // the socket that it is of.
     let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
     Ok(registered?)

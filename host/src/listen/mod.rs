@@ -4,11 +4,13 @@ mod accept;
 mod bind;
 mod datagram;
 mod inherited;
+mod line;
 mod listener;
 mod stream;
 
 pub use accept::{Caps, Permit, accept_until};
 pub use datagram::{Datagrams, Packet};
 pub use inherited::{Handed, Inherited};
+pub use line::{ClientWatch, Presence};
 pub use listener::{Arrival, Listener};
 pub use stream::Stream;

@@ -3,8 +3,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,10 +13,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
-use super::listener::register;
+use super::line::{ClientWatch, Line};
 use crate::endpoint::Endpoint;
 
 /// An accepted connection, which remembers whether its client has finished sending.
@@ -25,23 +25,12 @@ use crate::endpoint::Endpoint;
 /// The runtime watches it from when it is first waited for: a client that connects and speaks at once, as most do, has been heard
 /// before that, and one wait less is a wake-up less.
 pub struct Stream {
-    /// Ends before the socket does.
-    watch: OnceLock<AsyncFd<Descriptor>>,
-    socket: Socket,
+    line: Arc<Line>,
     client: Endpoint,
     server: Endpoint,
     /// The last read took all that there was, so that the next one is to be waited for.
     emptied: bool,
     at_end: bool,
-}
-
-/// The descriptor of a stream's socket, which outlives it.
-struct Descriptor(RawFd);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
 }
 
 /// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s in all, as nginx's
@@ -69,16 +58,12 @@ impl Stream {
     }
 
     fn new(socket: Socket, client: Endpoint, server: Endpoint) -> Self {
-        Self { watch: OnceLock::new(), socket, client, server, emptied: false, at_end: false }
+        Self { line: Arc::new(Line::new(socket)), client, server, emptied: false, at_end: false }
     }
 
-    /// Has the runtime watch it, from now on.
-    fn watch(&self) -> io::Result<&AsyncFd<Descriptor>> {
-        if let Some(watch) = self.watch.get() {
-            return Ok(watch);
-        }
-        let watch = register(Descriptor(self.socket.as_raw_fd()), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(self.watch.get_or_init(|| watch))
+    /// What a session may ask of it while a guest has it.
+    pub fn client_watch(&self) -> ClientWatch {
+        ClientWatch::new(self.line.clone(), &self.client)
     }
 
     /// The client's end.
@@ -99,13 +84,19 @@ impl Stream {
         }
         let max = max.min(buffer.capacity() - buffer.len());
         loop {
-            let mut guard = match self.watch.get() {
+            let mut guard = match self.line.watched() {
                 None if !self.emptied => None,
-                None => Some(ready!(self.watch()?.poll_read_ready(cx))?),
-                Some(watch) => Some(ready!(watch.poll_read_ready(cx))?),
+                watched => {
+                    let watch = watched.map_or_else(|| self.line.watch(), Ok)?;
+                    let Poll::Ready(ready) = watch.poll_read_ready(cx) else {
+                        self.line.waited_for.store(true, Relaxed);
+                        return Poll::Pending;
+                    };
+                    Some(ready?)
+                }
             };
             let room = &mut buffer.spare_capacity_mut()[..max];
-            match recv(&self.socket, room, RecvFlags::empty()) {
+            match recv(&self.line.socket, room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
                     let read = received.len();
                     // After a short read the kernel has no more, and epoll tells when it has: to find out by an EAGAIN would
@@ -116,7 +107,12 @@ impl Stream {
                             None => self.emptied = true,
                         }
                     }
-                    self.at_end |= read == 0 && max > 0;
+                    if read > 0 {
+                        self.line.spoke.store(true, Relaxed);
+                    } else if max > 0 {
+                        self.at_end = true;
+                        self.line.noticed.store(true, Relaxed);
+                    }
                     #[expect(unsafe_code, reason = "what was read stands in the buffer's spare room")]
                     // SAFETY: recv(2) has initialised the first `read` bytes of the spare capacity.
                     unsafe {
@@ -129,35 +125,50 @@ impl Stream {
                     None => self.emptied = true,
                 },
                 Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => {
+                    self.line.noticed.store(true, Relaxed);
+                    return Poll::Ready(Err(error.into()));
+                }
             }
         }
     }
 
     /// Writes what the kernel takes now; `WouldBlock` if that is nothing.
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        let send = |socket: &Socket| Ok(send(socket, data, SendFlags::NOSIGNAL)?);
-        match self.watch.get() {
-            Some(watch) => watch.try_io(Interest::WRITABLE, |_| send(&self.socket)),
-            None => send(&self.socket),
+        let send = || Ok(send(&self.line.socket, data, SendFlags::NOSIGNAL)?);
+        let sent = match self.line.watched() {
+            Some(watch) => watch.try_io(Interest::WRITABLE, |_| send()),
+            None => send(),
+        };
+        match &sent {
+            Ok(_) => self.line.told.store(true, Relaxed),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.line.noticed.store(true, Relaxed),
         }
+        sent
     }
 
     /// Waits until the kernel takes bytes again.
     pub fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.watch()?.poll_write_ready(cx))?.retain_ready();
+        let Poll::Ready(ready) = self.line.watch()?.poll_write_ready(cx) else {
+            self.line.waited_for.store(true, Relaxed);
+            return Poll::Pending;
+        };
+        ready?.retain_ready();
         Poll::Ready(Ok(()))
     }
 
     /// shutdown(2).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket.shutdown(how)
+        self.line.socket.shutdown(how)
     }
 
-    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.watch()?.poll_read_ready(cx))?.retain_ready();
-        Poll::Ready(Ok(()))
+    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing. Tells whether the connection has
+    /// ended in both directions by then.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut ready = ready!(self.line.watch()?.poll_read_ready(cx))?;
+        ready.retain_ready();
+        Poll::Ready(Ok(ready.ready().is_read_closed() && ready.ready().is_write_closed()))
     }
 
     /// Closes so that the client gets all that was sent: a close with bytes of the client's unread, or still to come,
@@ -185,6 +196,6 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.line.socket.as_fd()
     }
 }

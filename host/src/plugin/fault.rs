@@ -41,6 +41,8 @@ pub enum Cause {
     Resources,
     /// Its server stopped, or its generation was replaced, and the drain deadline came.
     Drain,
+    /// Its client was gone for longer than it may be.
+    Gone(Duration),
 }
 
 /// The steps that a session may fail in.
@@ -116,13 +118,15 @@ pub enum Kind {
     /// The process of its session was killed.
     Signal,
     Drain,
+    /// Its client was gone.
+    Gone,
     /// The host's own.
     Host,
 }
 
 impl Kind {
     /// In the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Error,
         Self::Unreachable,
         Self::OutOfBounds,
@@ -138,6 +142,7 @@ impl Kind {
         Self::Resources,
         Self::Signal,
         Self::Drain,
+        Self::Gone,
         Self::Host,
     ];
 
@@ -172,6 +177,7 @@ impl fmt::Display for Kind {
             Self::Resources => "resources",
             Self::Signal => "signal",
             Self::Drain => "drain",
+            Self::Gone => "gone",
             Self::Host => "host",
         })
     }
@@ -196,6 +202,7 @@ impl Fault {
                 Cause::Exit(_) => Kind::Exit,
                 Cause::Resources => Kind::Resources,
                 Cause::Drain => Kind::Drain,
+                Cause::Gone(_) => Kind::Gone,
             },
         }
     }
@@ -263,6 +270,10 @@ impl fmt::Display for Cause {
                 write!(f, "resources: more than {RESOURCES} files, streams and waits of WASI open at once")
             }
             Self::Drain => f.write_str("drain: still running at the drain deadline"),
+            Self::Gone(grace) => {
+                let grace = humantime::format_duration(*grace);
+                write!(f, "gone: still at something else {grace} after its client had gone")
+            }
         }
     }
 }

@@ -81,6 +81,9 @@ class Peer:
             self.client = ""
         self.timeout: float | None = None
         self.shut = False
+        # A client that has left without a byte is a health check, and no fault of the script's.
+        self.has_spoken = packet is not None
+        self.has_left = False
 
     def set_timeout(self, seconds: float | None) -> None:
         if seconds != self.timeout:
@@ -88,10 +91,23 @@ class Peer:
             self.timeout = seconds
 
     def receive(self, size: int) -> bytes:
-        return call(imported.recv, size)
+        try:
+            data = call(imported.recv, size)
+        except ConnectionError:
+            self.has_left = True
+            raise
+        if data:
+            self.has_spoken = True
+        else:
+            self.has_left = True
+        return data
 
     def send(self, data: bytes) -> None:
-        call(imported.send, data)
+        try:
+            call(imported.send, data)
+        except ConnectionError:
+            self.has_left = True
+            raise
 
     def shut_down(self, how: int) -> None:
         if how == SHUT_WR:

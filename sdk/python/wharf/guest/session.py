@@ -21,6 +21,10 @@ def prepare() -> None:
 
     def reports(server: Any, request: Any, client_address: Any) -> None:
         Failure.cause = sys.exc_info()[1]
+        peer = sockets.Session.peer
+        if peer is not None and peer.has_left and not peer.has_spoken:
+            # A health check: the host counts it, and has the reason at its level of debugging.
+            return
         handle_error(server, request, client_address)
 
     socketserver.BaseServer.handle_error = reports  # type: ignore[method-assign]

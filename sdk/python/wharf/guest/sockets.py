@@ -49,6 +49,10 @@ class Peer(Protocol):
     server: Address
     packet: bytes | None
     """None where the request is a connection."""
+    has_spoken: bool
+    """Whether the client has ever sent a byte."""
+    has_left: bool
+    """Whether the script was told that it has left."""
 
     def set_timeout(self, seconds: float | None) -> None: ...
     def receive(self, size: int) -> bytes: ...

@@ -1,0 +1,140 @@
+//! A connection's socket, shared between the stream that a guest has and the session around the guest.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
+use socket2::{Socket, TcpKeepalive};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::listener::register;
+use crate::endpoint::Endpoint;
+
+/// A connection's socket, and what is known of its use.
+///
+/// Its flags are stored at each message and read only where something is out of the ordinary: they are hints to one session,
+/// which is one task, and need no order.
+pub(super) struct Line {
+    /// Ends before the socket does.
+    watch: OnceLock<AsyncFd<Descriptor>>,
+    pub(super) socket: Socket,
+    /// The client has sent a byte, and the guest has taken it.
+    pub(super) spoke: AtomicBool,
+    /// The client was sent a byte.
+    pub(super) told: AtomicBool,
+    /// The guest was told of its client's end, or of an error.
+    pub(super) noticed: AtomicBool,
+    /// The guest waits for its client.
+    pub(super) waited_for: AtomicBool,
+}
+
+/// The descriptor of a line's socket, which outlives it.
+pub(super) struct Descriptor(RawFd);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket) -> Self {
+        let (spoke, told, noticed, waited_for) = Default::default();
+        Self { watch: OnceLock::new(), socket, spoke, told, noticed, waited_for }
+    }
+
+    /// What the runtime sees of it, if it watches it by now.
+    pub(super) fn watched(&self) -> Option<&AsyncFd<Descriptor>> {
+        self.watch.get()
+    }
+
+    /// Has the runtime watch it, from now on.
+    pub(super) fn watch(&self) -> io::Result<&AsyncFd<Descriptor>> {
+        if let Some(watch) = self.watch.get() {
+            return Ok(watch);
+        }
+        let watch = register(Descriptor(self.socket.as_raw_fd()), Interest::READABLE | Interest::WRITABLE)?;
+        Ok(self.watch.get_or_init(|| watch))
+    }
+}
+
+/// How much of a client is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Here,
+    /// It sends no more. Whether it still reads can't be told from a TCP client that has closed.
+    HalfClosed,
+    /// It has reset the connection, or nothing can be sent in either direction any more.
+    Gone,
+}
+
+/// What a session may know of its client while its guest has the stream.
+pub struct ClientWatch {
+    line: Arc<Line>,
+    is_tcp: bool,
+}
+
+impl ClientWatch {
+    pub(super) fn new(line: Arc<Line>, client: &Endpoint) -> Self {
+        Self { line, is_tcp: matches!(client, Endpoint::Inet(_)) }
+    }
+
+    /// The guest is about to be polled.
+    pub fn begin_poll(&self) {
+        self.line.waited_for.store(false, Relaxed);
+    }
+
+    /// Whether the guest waits for its client, since [`begin_poll`](Self::begin_poll): if so, the client's end wakes it.
+    pub fn is_waited_for(&self) -> bool {
+        self.line.waited_for.load(Relaxed)
+    }
+
+    /// Asks the kernel. A client that nothing can be learnt of counts as there.
+    pub fn presence(&self) -> Presence {
+        let mut asked = [PollFd::new(&self.line.socket, PollFlags::RDHUP)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut asked, Some(&at_once)) {
+            Ok(1..) if asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => Presence::Gone,
+            Ok(1..) => Presence::HalfClosed,
+            _ => Presence::Here,
+        }
+    }
+
+    /// Bytes that have come and that the guest has not taken.
+    pub fn unread(&self) -> u64 {
+        ioctl_fionread(&self.line.socket).unwrap_or(0)
+    }
+
+    /// Whether it has ever sent a byte.
+    pub fn has_spoken(&self) -> bool {
+        self.line.spoke.load(Relaxed) || self.unread() > 0
+    }
+
+    /// Whether it was ever sent a byte.
+    pub fn was_told(&self) -> bool {
+        self.line.told.load(Relaxed)
+    }
+
+    /// Whether the guest was told that it has ended.
+    pub fn end_was_noticed(&self) -> bool {
+        self.line.noticed.load(Relaxed)
+    }
+
+    /// Has the kernel ask a TCP client every `interval` whether it is still there. One that has closed answers with a reset
+    /// once its kernel has forgotten the connection, one that reads on says so, and one that can't be reached is given up.
+    pub fn ask_whether_it_is_there(&self, interval: Duration) {
+        if self.is_tcp {
+            let keepalive = TcpKeepalive::new().with_time(interval).with_interval(interval).with_retries(UNANSWERED);
+            // Where that fails, the session's own time remains.
+            let _ = self.line.socket.set_tcp_keepalive(&keepalive);
+        }
+    }
+}
+
+/// After how many questions without an answer a client is given up: `tcp_keepalive_probes` as Linux has it.
+const UNANSWERED: u32 = 9;
