@@ -28,6 +28,7 @@ mod gone;
 mod grants;
 mod hostile;
 mod hostile_clients;
+mod keepalive;
 mod languages;
 mod large;
 mod leaks;

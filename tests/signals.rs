@@ -1,5 +1,8 @@
 //! Stopping and rescanning by signal.
 
+use std::io::PipeWriter;
+use std::path::Path;
+
 use rustix::process::Signal;
 
 use crate::harness::{Client, Folder, Launch, Wharf, answers, ask, fixture};
@@ -96,4 +99,74 @@ fn a_hangup_rescans_the_folder() {
     assert_eq!(wharf.event("loaded", "answers").generation, b.generation());
     assert_eq!(ask(address, "x"), "B B B ");
     wharf.stop();
+}
+
+/// Starts a program from a terminal of its own, which is closed when this one's stdin ends. Signals are passed on.
+const IN_A_TERMINAL: &str = "
+import ctypes, os, signal, sys
+controller, terminal = os.openpty()
+child = os.fork()
+if child == 0:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the test at the latest.
+    os.close(controller)
+    os.setsid()
+    os.dup2(os.open(os.ttyname(terminal), os.O_RDWR), 0)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == 'ignoring' else signal.SIG_DFL)
+    os.execv(sys.argv[2], sys.argv[2:])
+os.close(terminal)
+for number in (signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: os.kill(child, number))
+sys.stdin.read()
+os.close(controller)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+
+/// Serves from a terminal, which is closed with what comes beside it. `how` is `ignoring` where the signal is ignored, as nohup(1)
+/// has it.
+fn serve_from_a_terminal(folder: &Folder, how: &str) -> (Wharf, PipeWriter) {
+    let (stdin, terminal) = std::io::pipe().expect("a pipe");
+    let launch =
+        Launch::program(Path::new("python3"), ["-c", IN_A_TERMINAL, how, env!("CARGO_BIN_EXE_wharf"), "serve"]);
+    (launch.args([folder.path()]).stdin(stdin).start(), terminal)
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_what_was_started_from_it() {
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A"));
+    let (mut wharf, terminal) = serve_from_a_terminal(&folder, "");
+    assert_eq!(ask(wharf.address("answers"), "x"), "A A A ");
+    drop(terminal);
+    wharf.says("draining 0");
+    wharf.says("stopped");
+    assert_eq!(wharf.ended(), 0);
+    wharf.logs(&["the terminal was closed"]);
+}
+
+#[test]
+fn a_hangup_is_a_reload_where_no_terminal_was_closed_or_where_it_was_ignored() {
+    for how in ["", "ignoring"] {
+        let folder = Folder::new();
+        folder.plugin("answers", &answers("A"));
+        let (mut wharf, terminal) = serve_from_a_terminal(&folder, how);
+        let address = wharf.address("answers");
+        // What was refused is tried again by a reload alone.
+        folder.file("later.wasm", "no wasm yet").settings("later", "");
+        wharf.event("refused", "later");
+        let terminal = if how.is_empty() {
+            wharf.signal(Signal::HUP);
+            Some(terminal)
+        } else {
+            drop(terminal);
+            None
+        };
+        wharf.event("refused", "later");
+        assert_eq!(ask(address, "x"), "A A A ");
+        drop(terminal);
+        if how == "ignoring" {
+            wharf.signal(Signal::TERM);
+        }
+        wharf.says("stopped");
+        assert_eq!(wharf.ended(), 0);
+    }
 }

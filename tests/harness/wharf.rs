@@ -111,6 +111,12 @@ impl Launch {
         self
     }
 
+    /// Reads from there, where it has nothing to read otherwise.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
     /// Has stdout somewhere else, where its lines are not collected.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
+use super::units::{Probes, Probing};
 use super::{Address, Size, Span};
 
 /// One layer as it was written: nothing in it is required.
@@ -36,6 +37,8 @@ pub struct ManifestFile {
     pub(super) allow_reuse_port: Option<bool>,
     pub(super) disable_nagle_algorithm: Option<bool>,
     pub(super) service_interval: Option<Span>,
+    #[serde(default)]
+    pub(super) keepalive: KeepaliveFile,
     #[serde(default)]
     pub(super) unix: UnixFile,
     #[serde(default)]
@@ -80,6 +83,14 @@ pub(super) struct ReuseFile {
     pub(super) max_instances: Option<NonZeroU32>,
     pub(super) max_age: Option<Span>,
     pub(super) max_requests: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct KeepaliveFile {
+    pub(super) idle: Option<Probing>,
+    pub(super) interval: Option<Probing>,
+    pub(super) count: Option<Probes>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -268,6 +279,11 @@ impl ManifestFile {
             allow_reuse_port: self.allow_reuse_port.or(base.allow_reuse_port),
             disable_nagle_algorithm: self.disable_nagle_algorithm.or(base.disable_nagle_algorithm),
             service_interval: self.service_interval.or(base.service_interval),
+            keepalive: KeepaliveFile {
+                idle: self.keepalive.idle.or(base.keepalive.idle),
+                interval: self.keepalive.interval.or(base.keepalive.interval),
+                count: self.keepalive.count.or(base.keepalive.count),
+            },
             unix: UnixFile {
                 mode: self.unix.mode.or(base.unix.mode),
                 user: self.unix.user.or(base.unix.user),

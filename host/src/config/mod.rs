@@ -11,7 +11,7 @@ mod units;
 pub use address::Address;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
-pub use settings::{Grants, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
+pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
 pub use text::{ConfigError, LARGEST, read};
 pub use units::{Size, Span};
 

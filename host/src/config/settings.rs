@@ -72,9 +72,22 @@ pub struct SocketSettings {
     pub reuse_port: bool,
     /// `TCP_NODELAY`.
     pub nodelay: bool,
+    /// `SO_KEEPALIVE`, for TCP; none is off.
+    pub keepalive: Option<Keepalive>,
     /// Bytes of a datagram that are received; the rest is cut off.
     pub max_packet_size: u32,
     pub unix: UnixSettings,
+}
+
+/// How TCP finds out that a client is gone that did not say so (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keepalive {
+    /// How long nothing has to come before the first probe: `TCP_KEEPIDLE`.
+    pub idle: Duration,
+    /// How long after a probe the next one is sent: `TCP_KEEPINTVL`.
+    pub interval: Duration,
+    /// How many go unanswered before the connection is given up: `TCP_KEEPCNT`.
+    pub count: u32,
 }
 
 /// What becomes of a Unix socket's file. None leaves it the owner that it has.
@@ -197,6 +210,12 @@ impl Settings {
                 reuse_address: all.allow_reuse_address.unwrap_or(true),
                 reuse_port: all.allow_reuse_port.unwrap_or(false),
                 nodelay: all.disable_nagle_algorithm.unwrap_or(true),
+                keepalive: Some(Keepalive {
+                    idle: all.keepalive.idle.map_or(Duration::from_secs(120), |idle| idle.0),
+                    interval: all.keepalive.interval.map_or(Duration::from_secs(15), |interval| interval.0),
+                    count: all.keepalive.count.map_or(4, |count| count.0),
+                })
+                .filter(|keepalive| keepalive.count > 0),
                 max_packet_size: all.max_packet_size.map_or(8192, NonZeroU32::get),
                 unix: UnixSettings {
                     mode: all.unix.mode.map_or(0o600, |mode| mode.0),

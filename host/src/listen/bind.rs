@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::inherited::Loan;
-use crate::config::{Address, SocketSettings, UnixSettings};
+use crate::config::{Address, Keepalive, SocketSettings, UnixSettings};
 
 /// A socket and the file that stands for it, if it has one.
 pub(super) struct Bound {
@@ -39,8 +39,7 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
                 socket.set_only_v6(true)?;
             }
             if kind == Type::STREAM {
-                // Accepted sockets inherit it, which spares a call a connection.
-                socket.set_tcp_nodelay(settings.nodelay)?;
+                prepare_tcp(&socket, settings)?;
             }
             socket.bind(&SockAddr::from(*addr))?;
             let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -49,6 +48,18 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
         }
         Address::Unix(path) => bind_unix(address, path, Type::STREAM, settings),
         Address::Unixgram(path) => bind_unix(address, path, Type::DGRAM, settings),
+    }
+}
+
+/// Sets what accepted sockets inherit from their listener, which spares a call a connection.
+pub(super) fn prepare_tcp(socket: &Socket, settings: &SocketSettings) -> io::Result<()> {
+    socket.set_tcp_nodelay(settings.nodelay)?;
+    match settings.keepalive {
+        Some(Keepalive { idle, interval, count }) => {
+            let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
+            socket.set_tcp_keepalive(&probes)
+        }
+        None => socket.set_keepalive(false),
     }
 }
 

@@ -9,7 +9,7 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::bind::{Bound, SocketFile, bind};
+use super::bind::{Bound, SocketFile, bind, prepare_tcp};
 use super::inherited::{Handed, Inherited, Loan};
 use super::{Datagrams, Packet, Stream};
 use crate::config::{Address, SocketSettings};
@@ -145,7 +145,7 @@ impl Listener {
             Kind::Stream(socket) => {
                 socket.get_ref().listen(backlog_argument(settings.backlog))?;
                 if let Address::Tcp(_) = self.address {
-                    socket.get_ref().set_tcp_nodelay(settings.nodelay)?;
+                    prepare_tcp(socket.get_ref(), settings)?;
                 }
             }
             Kind::Datagram(socket) => socket.set_max_packet_size(settings.max_packet_size),

@@ -93,8 +93,10 @@ impl From<io::Error> for ErrorCode {
             return Self::MessageTooLarge;
         }
         match error.kind() {
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::ConnectionReset,
+            // TCP gave up, over keepalive probes or over what it sent again and again: no wait of the handler's is over.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut => {
+                Self::ConnectionReset
+            }
             io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::BrokenPipe,
             io::ErrorKind::PermissionDenied => Self::NotPermitted,
             _ => Self::Other(error.to_string()),

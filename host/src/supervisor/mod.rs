@@ -27,7 +27,7 @@ use crate::systemd::Manager;
 use crate::upgrade::{Predecessor, Program, Upgrade};
 use loading::{Load, Outcome, load};
 use serving::Serving;
-use stop::Stop;
+use stop::{Asked, Hangup, Stop};
 use succession::upgraded;
 
 /// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove it first.
@@ -141,7 +141,7 @@ impl Supervisor {
     pub async fn run(mut self, predecessor: Option<Predecessor>) -> io::Result<End> {
         outlive_file_size_limit()?;
         let mut stop = Stop::new()?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        let mut hangup = Hangup::new()?;
         let mut ask = signal(SignalKind::user_defined1())?;
         let mut upgrade = signal(SignalKind::user_defined2())?;
         self.rescan().await;
@@ -174,12 +174,18 @@ impl Supervisor {
                         Err(cause) => tracing::error!(cause, "upgrade failed: this host serves on"),
                     }
                 }
-                _ = hangup.recv(), if free => {
-                    self.manager.reloading();
-                    self.awaited.get_or_insert(Awaited::Reload);
-                    self.forget_refusals();
-                    self.rescan().await;
-                }
+                asked = hangup.received(), if free => match asked {
+                    Asked::Stop => {
+                        tracing::info!("the terminal was closed: this host stops");
+                        break;
+                    }
+                    Asked::Reload => {
+                        self.manager.reloading();
+                        self.awaited.get_or_insert(Awaited::Reload);
+                        self.forget_refusals();
+                        self.rescan().await;
+                    }
+                },
                 _ = ask.recv() => self.commons.counters.log(),
                 () = self.watch.changed(), if free => self.rescan().await,
                 () = sleep_until(self.next_scan), if free => self.rescan().await,
@@ -384,6 +390,11 @@ impl Supervisor {
             (Ok(loaded), serving @ None) => {
                 let serving = serving.insert(Serving::begin(&name, loaded, &self.commons));
                 if self.plan.strict && serving.is_failing() {
+                    let addresses = serving.failing().map(Address::to_string).collect::<Vec<_>>().join(" ");
+                    tracing::error!(
+                        addresses,
+                        "can't listen there: `wharf run` ends, where `wharf serve` would try on"
+                    );
                     return Err(End::Failed);
                 }
             }

@@ -1,6 +1,7 @@
 //! How a host ends: the signals that ask for it, and what its sessions still get.
 
 use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,47 @@ impl Stop {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// SIGHUP, which has two meanings: look again, and, from a terminal that was closed, stop.
+pub(super) struct Hangup {
+    signal: Signal,
+    /// Whether the end of a terminal is the end of this process.
+    has_terminal: bool,
+}
+
+/// What a SIGHUP asks for.
+pub(super) enum Asked {
+    Reload,
+    Stop,
+}
+
+impl Hangup {
+    /// From here on it does not end the process by itself.
+    pub(super) fn new() -> io::Result<Self> {
+        // nohup(1) begins a program with the signal ignored, and means it.
+        let has_terminal = terminal_is_there() && !is_ignored();
+        Ok(Self { signal: signal(SignalKind::hangup())?, has_terminal })
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub(super) async fn received(&mut self) -> Asked {
+        self.signal.recv().await;
+        // The kernel takes the terminal from every process of its session before it tells them.
+        if self.has_terminal && !terminal_is_there() { Asked::Stop } else { Asked::Reload }
+    }
+}
+
+/// Whether this process has a controlling terminal (tty(4)).
+fn terminal_is_there() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Whether SIGHUP, the first of all signals, is ignored (proc_pid_status(5)).
+fn is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 impl Supervisor {
