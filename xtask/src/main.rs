@@ -13,6 +13,7 @@ mod python_sdk;
 mod serve;
 mod soak;
 mod tool;
+mod yanked;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
