@@ -15,8 +15,7 @@ fn guests() -> [(&'static str, Guest); 3] {
 fn serve(family: Family, concurrency: &str, guest: &Guest, settings: &str) -> (Folder, Wharf, String) {
     let folder = Folder::new();
     let listen = family.listen(&folder, "busy");
-    let manifest =
-        format!("{listen}concurrency = '{concurrency}'\nmax-connections = 2\nlimits.cpu = '1h'\n{settings}");
+    let manifest = format!("{listen}concurrency = '{concurrency}'\nmax-connections = 2\nlimits.cpu = '1h'\n{settings}");
     folder.manifest("busy", &manifest).plugin("busy", guest);
     let wharf = Wharf::serve(&folder);
     let url = wharf.url("busy");

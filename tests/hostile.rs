@@ -378,7 +378,7 @@ fn is_refused(launch: impl FnOnce(&Folder) -> Launch, bomb: &Guest, reason: &[&s
     let address = wharf.address("answers");
     for text in ["B", "C"] {
         folder.plugin("answers", &answers(text));
-        while ask(address, "x") != answer(text) {}
+        until("the new one serves", || ask(address, "x") == answer(text));
     }
     let refused = wharf.event("refused", "a-bomb").reason;
     for part in reason {

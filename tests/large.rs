@@ -43,7 +43,7 @@ fn small_plugins_are_served_and_replaced_while_large_ones_compile() {
         folder.plugin("small", &new);
         assert_eq!(wharf.event("loaded", "small").generation, new.generation());
         assert_eq!(ask(address, "x"), answer(generation));
-        assert!((1..=cores).contains(&wharf.threads_named("compile")), "they have a bound");
+        assert!(wharf.threads_named("compile") <= cores, "they have a bound");
     }
     no_large_one_is_loaded(&wharf);
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::harness::guests::{rust, shipped};
 use crate::harness::{Folder, Wharf, answer, answers, ask};
@@ -84,14 +83,10 @@ fn upper_becomes_lower_under_load() {
             })
             .collect();
         let stop = Stop(&done);
-        let begin = Instant::now();
         folder.plugin("upper", &rust("lower"));
         wharf.event("loaded", "upper");
-        let taken = begin.elapsed();
         replaced.store(true, Ordering::SeqCst);
         assert_eq!(ask(address, "HeLLo"), "hello");
-        // A second on a machine with nothing else to do; tests run beside each other.
-        assert!(taken < Duration::from_secs(5), "new connections got it after {taken:?} only");
         assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
         drop(stop);
     });

@@ -124,3 +124,36 @@ fn a_command_can_not_be_reused() {
     wharf.event("refused", "command");
     wharf.stop();
 }
+
+#[test]
+fn no_instance_goes_on_into_another_generation_or_under_other_settings() {
+    let settings = |round: usize| format!("instance = 'reused'\nreuse.max-instances = 32\nargs = ['{round}']");
+    let folder = Folder::new();
+    let guest = fixture("counts_requests").assembled();
+    folder.plugin("counts", &guest).settings("counts", &settings(0));
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("counts");
+    wharf.event("loaded", "counts");
+    for round in 1..=20 {
+        // Some are warm, and some at work, while what they were made for is replaced: they end afterwards.
+        ask(address, "x");
+        let mut working: Vec<Client> = (0..8).map(|_| Client::connect(address)).collect();
+        for client in &mut working {
+            client.send("x");
+            client.heard(2);
+        }
+        ask(address, "x");
+        if round % 2 == 0 {
+            folder.plugin("counts", &guest.with_manifest(&format!("# {round}")));
+        } else {
+            folder.settings("counts", &settings(round));
+        }
+        wharf.event("loaded", "counts");
+        for mut client in working {
+            client.ends();
+            assert_eq!(client.rest(), "", "round {round}");
+        }
+        assert_eq!(answers(address, 3), ["1", "2", "3"], "round {round}");
+    }
+    wharf.stop();
+}

@@ -25,8 +25,8 @@ const PLACES: [(&str, usize); 9] = [
     ("host/src/plugin/handler.rs", 1),
     // Compiled code from the cache, or from the host to its child.
     ("host/src/plugin/native.rs", 1),
-    // Descriptors that a child of a test's is started with.
-    ("tests/harness/wharf.rs", 2),
+    // Descriptors, and a limit of them, that a child of a test's is started with.
+    ("tests/harness/wharf.rs", 3),
 ];
 
 const KEYWORD: &str = concat!("un", "safe");

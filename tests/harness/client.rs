@@ -2,9 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::DEADLINE;
@@ -170,10 +171,17 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()
 }
 
-/// As many descriptors as may be, for thousands of clients: this process has their sockets, and so has its child, which
-/// inherits the limit.
+/// The limit that this process was started with, once it was raised.
+static LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// As many descriptors as may be, for thousands of clients, whose sockets this process has. Its children are started with what
+/// it was started with.
 pub fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("up to the hard limit anybody may");
+    let limit = *LIMIT.get_or_init(|| getrlimit(Resource::Nofile));
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit anybody may");
+}
+
+/// What is to be given back to a child, where this process has raised it.
+pub fn descriptor_limit() -> Option<Rlimit> {
+    LIMIT.get().copied()
 }

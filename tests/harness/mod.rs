@@ -2,6 +2,7 @@
 //!
 //! Tests wait for events (a line on the child's stdout, a line of its log, bytes on a socket), each with a deadline.
 
+pub mod binary;
 pub mod client;
 pub mod datagram_client;
 pub mod family;

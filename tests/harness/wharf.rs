@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{dup2, fcntl_dupfd_cloexec};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, kill_process, pidfd_open, setrlimit};
 
+use super::client::descriptor_limit;
 use super::lines::Lines;
 use super::{DEADLINE, Folder};
 
@@ -132,6 +133,13 @@ impl Launch {
     pub fn start(mut self) -> Wharf {
         if self.cached {
             self.command.arg("--cache-dir").arg(shared_cache());
+        }
+        if let Some(limit) = descriptor_limit() {
+            #[expect(unsafe_code, reason = "a child is given limits of its own before it begins in no other way")]
+            // SAFETY: setrlimit(2) alone.
+            unsafe {
+                self.command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+            }
         }
         let mut child = self.command.spawn().expect("the binary starts");
         let events = child.stdout.take().map_or_else(Lines::none, Lines::collect);
