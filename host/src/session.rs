@@ -16,8 +16,7 @@ use crate::deadline::{Deadline, Vigil};
 use crate::endpoint::Endpoint;
 use crate::listen::{Arrival, ClientWatch, Datagrams, Packet, Presence, Stream};
 use crate::plugin::{
-    Cause, Connection, DatagramSocket, Fault, Generation, Kind, Origin, Peer, Phase, Phases, Request,
-    Running, Whole,
+    Cause, Connection, DatagramSocket, Fault, Generation, Kind, Origin, Peer, Phase, Phases, Request, Running, Whole,
 };
 use crate::throttle::Topic;
 
