@@ -216,7 +216,7 @@ fn a_handler_error_that_only_a_traceback_on_stderr_tells_of() {
                     let fields = format!("plugin=hooks {generation} {name} phase=handle cause=\"{cause}\"");
                     assert!(line.ends_with(&fields), "{line}");
                     // And the plugin is told, to do about it what it likes.
-                    let told = format!("guest: handle_error {}: {cause} ", name.trim_start_matches("client="));
+                    let told = format!("guest: text=\"handle_error {}: {cause}\"", name.trim_start_matches("client="));
                     wharf.logs(&[&told, "plugin=hooks", &name]);
                     assert_eq!(client.rest(), "");
                 });

@@ -429,7 +429,7 @@ fn a_process_has_nothing_but_its_session() {
     assert_eq!(ask_url(&url, "print hello there\n"), "printed");
     wharf.logs(&[
         "INFO",
-        "guest: hello there",
+        "guest: text=\"hello there",
         "plugin=misbehave",
         "generation=",
         "client=127.0.0.1:",

@@ -159,7 +159,7 @@ fn what_the_handler_prints_is_in_the_log_under_its_plugin_and_client() {
         };
         client.send("print a word\n").hears("printed\n");
         let plugin = format!(" plugin={} ", language.name);
-        wharf.logs(&["guest: a word ", &plugin, &format!(" {name} "), &format!("stream={stream}")]);
+        wharf.logs(&["guest: text=\"a word\"", &plugin, &format!(" {name} "), &format!("stream={stream}")]);
     }
     wharf.stop();
 }

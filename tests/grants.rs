@@ -122,14 +122,54 @@ fn what_a_guest_prints_reaches_the_log_with_its_name() {
         let name = client.name();
         client.send(format!("{command} hello from inside\n"));
         let generation = format!("generation={}", guest.generation());
-        wharf.logs(&["INFO", "guest: hello from inside", "plugin=misbehave", &generation, &name, stream]);
+        wharf.logs(&["INFO", "guest: text=\"hello from inside", "plugin=misbehave", &generation, &name, stream]);
         assert_eq!(client.rest(), "printed");
     }
     // Neither the terminal's control characters nor a line of its own making.
     assert_eq!(ask(address, "print \x1b[2Jred\rforged\n"), "printed");
     wharf.logs(&["guest: ", "red", "forged", "plugin=misbehave"]);
+    // Nor what turns the direction of text, has no width, or separates lines for others than us.
+    assert_eq!(ask(address, "print a\u{202e}b\u{200b}c\u{2066}d\u{2028}e\u{e0041}f\n"), "printed");
+    wharf.logs(&[r#"text="a\u{202e}b\u{200b}c\u{2066}d\u{2028}e\u{e0041}f" plugin=misbehave"#]);
     let raw = wharf.log().into_iter().find(|line| line.contains(['\x1b', '\r']) || line.starts_with("forged"));
     assert_eq!(raw, None);
+    wharf.stop();
+}
+
+#[test]
+fn what_a_guest_says_is_one_field_in_quotes_and_passes_for_no_other() {
+    let folder = Folder::new();
+    folder.plugin("misbehave", &rust("misbehave"));
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("misbehave");
+    let said = r#"paid" plugin=bank client=6.6.6.6:1 \" phase=none"#;
+    // What it prints, what it returns as its error, and what it panics with, which it prints, too.
+    for (command, shown) in [
+        ("print", format!("text={said:?} plugin=misbehave generation=")),
+        ("error", format!(" phase=handle cause={:?}", format!("error: {said}"))),
+    ] {
+        let mut client = Client::connect(address);
+        client.send(format!("{command} {said}\n"));
+        let line = wharf.logs(&[&shown, &client.name()]);
+        // Without what stands in quotes, each field is there once.
+        let mut plain = String::new();
+        let (mut quoted, mut escaped) = (false, false);
+        for c in line.chars() {
+            match c {
+                _ if escaped => escaped = false,
+                '\\' if quoted => escaped = true,
+                '"' => quoted = !quoted,
+                _ if !quoted => plain.push(c),
+                _ => {}
+            }
+        }
+        assert!(!quoted, "{line}");
+        for field in [" plugin=misbehave ", &*format!(" {} ", client.name())] {
+            assert!(plain.contains(field), "{line}");
+        }
+        assert_eq!(plain.matches("plugin=").count(), 1, "{line}");
+        assert_eq!(plain.matches("client=").count(), 1, "{line}");
+    }
     wharf.stop();
 }
 

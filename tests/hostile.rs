@@ -265,7 +265,7 @@ fn what_a_plugin_prints_does_not_fill_the_log() {
     flood.send("!");
     // Another plugin's words are not among what is left out.
     assert_eq!(ask(other, "print a word\n"), "printed");
-    wharf.logs(&["guest: a word", "plugin=misbehave"]);
+    wharf.logs(&["guest: text=\"a word", "plugin=misbehave"]);
     wharf.logs(&["session failed", "plugin=floods", &flood.name(), "cause=\"cpu: "]);
     assert_eq!(flood.rest(), "");
     let line = wharf.logs(&["WARN", "suppressed", "plugin=floods", "what=printed", "lines="]);

@@ -60,12 +60,12 @@ fn lifecycle_tells_of_both_ends_in_order() {
     let (_folder, wharf, address) = serve("lifecycle");
     let mut client = Client::connect(address);
     let name = client.name();
-    let connect = format!("guest: {} is connect!", name.trim_start_matches("client="));
+    let connect = format!("guest: text=\"{} is connect!", name.trim_start_matches("client="));
     wharf.logs(&[&connect, "plugin=lifecycle", &name, "stream=stdout"]);
     let disconnected = |wharf: &Wharf| wharf.log().iter().any(|line| line.contains("is disconnect!"));
     assert!(!disconnected(&wharf), "not before its client has said something");
     client.send("mirror").hears("mirror");
-    wharf.logs(&["guest: client is disconnect!", "plugin=lifecycle", &name]);
+    wharf.logs(&["guest: text=\"client is disconnect!", "plugin=lifecycle", &name]);
     assert_eq!(client.rest(), "");
     wharf.stop();
 }

@@ -73,8 +73,8 @@ fn the_examples_for_socketserver_answer_as_they_do_in_python() {
     let name = client.name();
     client.send("  hello \n");
     assert_eq!(client.rest(), "HELLO");
-    wharf.logs(&["INFO", "guest: Received from 127.0.0.1:", "plugin=tcp", &name, "stream=stdout"]);
-    wharf.logs(&["INFO", "guest: hello", "plugin=tcp", &name]);
+    wharf.logs(&["INFO", "guest: text=\"Received from 127.0.0.1:", "plugin=tcp", &name, "stream=stdout"]);
+    wharf.logs(&["INFO", "guest: text=\"hello", "plugin=tcp", &name]);
     wharf.stop();
 
     let Some(guest) = script("udp") else { return };
@@ -82,7 +82,7 @@ fn the_examples_for_socketserver_answer_as_they_do_in_python() {
     folder.manifest("udp", "listen = 'udp://127.0.0.1:0'").plugin("udp", &guest);
     let wharf = Wharf::serve(&folder);
     DatagramClient::to(&wharf.url("udp")).send("  hello \n").hears("HELLO");
-    wharf.logs(&["guest: 127.0.0.1 wrote:", "plugin=udp"]);
+    wharf.logs(&["guest: text=\"127.0.0.1 wrote:", "plugin=udp"]);
     wharf.stop();
 }
 
@@ -146,9 +146,9 @@ fn what_it_prints_and_logs_is_in_the_log() {
     let name = client.name();
     client.send("says hello log\nlogs heed this\nmutters no end of line\n").ends();
     assert_eq!(client.rest(), "");
-    wharf.logs(&["INFO", "guest: hello log", "plugin=commands", &name, "stream=stdout"]);
-    wharf.logs(&["INFO", "guest: WARNING:commands:heed this", "plugin=commands", &name, "stream=stderr"]);
-    wharf.logs(&["guest: no end of linesteps: setup finish", &name]);
+    wharf.logs(&["INFO", "guest: text=\"hello log", "plugin=commands", &name, "stream=stdout"]);
+    wharf.logs(&["INFO", "guest: text=\"WARNING:commands:heed this", "plugin=commands", &name, "stream=stderr"]);
+    wharf.logs(&["guest: text=\"no end of linesteps: setup finish", &name]);
     // What it printed when it was set up was the build's.
     let log = wharf.log();
     wharf.stop();
@@ -184,21 +184,21 @@ fn the_request_is_a_socket() {
     let name = client.name();
     client.send("shuts-down\n").hears("bye\n");
     assert_eq!(client.rest(), "");
-    wharf.logs(&["guest: broken: ", "Broken pipe", &name]);
+    wharf.logs(&["guest: text=\"broken: ", "Broken pipe", &name]);
 
     let mut client = Client::connect(address);
     let name = client.name();
     client.send("reads-to-reset\n");
     client.send("x");
     client.resets();
-    wharf.logs(&["guest: reset: ", "Connection reset", &name]);
+    wharf.logs(&["guest: text=\"reset: ", "Connection reset", &name]);
 
     let client = Client::connect(address);
     let name = client.name();
     let mut stays = client;
     stays.send("closes\n");
     assert_eq!(stays.rest(), "", "the end is told when the handler closes");
-    wharf.logs(&["guest: closed: -1", &name]);
+    wharf.logs(&["guest: text=\"closed: -1", &name]);
     wharf.stop();
 }
 
@@ -208,7 +208,7 @@ fn a_timeout_of_the_handler_class_bounds_its_waits() {
     // The operator's is shorter than the class's own, and raises the same exception.
     let client = Client::connect(wharf.address("commands"));
     let name = client.name();
-    wharf.logs(&["guest: TimeoutError: timed out", &name, "stream=stderr"]);
+    wharf.logs(&["guest: text=\"TimeoutError: timed out", &name, "stream=stderr"]);
     wharf.logs(&["session failed", &name, "phase=handle", "cause=\"error: TimeoutError: timed out\""]);
     assert_eq!(client.rest(), "");
     wharf.stop();
@@ -222,7 +222,7 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
     let name = client.name();
     client.send("greeting\nfails for good reasons\n");
     assert_eq!(client.rest(), "hello from set-up\n");
-    wharf.logs(&["guest: steps: setup finish", &name]);
+    wharf.logs(&["guest: text=\"steps: setup finish", &name]);
     for line in [
         "Exception occurred during processing of request from ('127.0.0.1', ",
         "Traceback (most recent call last):",
@@ -230,7 +230,7 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
         "    raise ValueError(\" \".join(words))",
         "ValueError: for good reasons",
     ] {
-        wharf.logs(&[&format!("guest: {line}"), &name, "stream=stderr"]);
+        wharf.logs(&[&format!("guest: text=\"{}", line.escape_debug()), &name, "stream=stderr"]);
     }
     let cause = "cause=\"error: ValueError: for good reasons\"";
     wharf.logs(&["WARN", "session failed", "plugin=commands", &name, "phase=handle", cause]);
@@ -240,7 +240,7 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
     let quiet = client.name();
     client.send("fails quietly\n");
     assert_eq!(client.rest(), "");
-    wharf.logs(&["guest: handled: quietly", &quiet]);
+    wharf.logs(&["guest: text=\"handled: quietly", &quiet]);
 
     let mut client = Client::connect(address);
     let name = client.name();
@@ -285,12 +285,12 @@ fn verify_request_turns_clients_away_before_setup() {
     let turned_away = client.name();
     assert_eq!(client.rest(), "");
     assert_eq!(ask(address, "greeting\n"), "hello from set-up\n");
-    wharf.logs(&["guest: steps: setup finish"]);
+    wharf.logs(&["guest: text=\"steps: setup finish"]);
     // In Python an exception there ends the server; here its session.
     let client = Client::connect_from(Ipv4Addr::new(127, 0, 0, 77), address);
     let name = client.name();
     assert_eq!(client.rest(), "");
-    wharf.logs(&["guest: RuntimeError: of no use to anybody", &name]);
+    wharf.logs(&["guest: text=\"RuntimeError: of no use to anybody", &name]);
     wharf.logs(&["session failed", &name, "cause=\"error: RuntimeError: of no use to anybody\""]);
     assert_eq!(ask(address, "greeting\n"), "hello from set-up\n");
     let log = wharf.log();
@@ -373,8 +373,8 @@ fn a_datagram_is_answered_by_what_wfile_holds() {
     client.send("fail on purpose").hears("nevertheless");
     wharf.logs(&["session failed", &client.name(), "cause=\"error: RuntimeError: on purpose\""]);
     // Of its server class, once every service-interval, in an instance of its own.
-    wharf.logs(&["guest: service actions", "plugin=datagrams"]);
-    wharf.logs(&["guest: service actions", "plugin=datagrams"]);
+    wharf.logs(&["guest: text=\"service actions", "plugin=datagrams"]);
+    wharf.logs(&["guest: text=\"service actions", "plugin=datagrams"]);
     wharf.stop();
 }
 
@@ -459,8 +459,8 @@ fn a_folder_is_served_by_the_library_s_own_http_server() {
         assert_eq!(got.status, format!("HTTP/1.1 {status}"), "{path}");
         assert_eq!(client.rest(), "", "{path}");
     }
-    wharf.logs(&["guest: 127.0.0.1 - - [", "\"GET /a.txt HTTP/1.1\" 200 -", "plugin=web", "stream=stderr"]);
-    wharf.logs(&["guest: 127.0.0.1 - - [", "code 404, message File not found", "plugin=web"]);
+    wharf.logs(&["guest: text=\"127.0.0.1 - - [", "\\\"GET /a.txt HTTP/1.1\\\" 200 -", "plugin=web", "stream=stderr"]);
+    wharf.logs(&["guest: text=\"127.0.0.1 - - [", "code 404, message File not found", "plugin=web"]);
     let log = wharf.log();
     wharf.stop();
     assert!(!log.iter().any(|line| line.contains("session failed")), "{log:#?}");

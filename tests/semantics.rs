@@ -313,10 +313,19 @@ fn service_actions_are_called_every_service_interval() {
     }
     let called = |name: &str| {
         let plugin = format!("plugin={name}");
-        wharf.log().iter().filter(|line| line.contains("guest: service_actions") && line.contains(&plugin)).count()
+        wharf
+            .log()
+            .iter()
+            .filter(|line| line.contains("guest: text=\"service_actions") && line.contains(&plugin))
+            .count()
     };
     for _ in 0..3 {
-        wharf.logs(&["INFO", "guest: service_actions", "plugin=usual", &format!("generation={}", guest.generation())]);
+        wharf.logs(&[
+            "INFO",
+            "guest: text=\"service_actions",
+            "plugin=usual",
+            &format!("generation={}", guest.generation()),
+        ]);
     }
     // Three of the usual half seconds are a hundred and fifty of these, on a machine with nothing else to do.
     assert!(called("often") > called("usual") * 3, "{} and {}", called("often"), called("usual"));
@@ -324,14 +333,14 @@ fn service_actions_are_called_every_service_interval() {
     // A changed interval counts from the next call on.
     folder.settings("usual", "service-interval = '10ms'");
     for _ in 0..20 {
-        wharf.logs(&["guest: service_actions", "plugin=usual"]);
+        wharf.logs(&["guest: text=\"service_actions", "plugin=usual"]);
     }
     // No server, no upkeep.
     folder.remove("often.wasm");
     wharf.event("unloaded", "often");
     let before = called("often");
     for _ in 0..20 {
-        wharf.logs(&["guest: service_actions", "plugin=usual"]);
+        wharf.logs(&["guest: text=\"service_actions", "plugin=usual"]);
     }
     assert!(called("often") <= before + 1, "the last may have been on its way");
     wharf.stop();
@@ -350,12 +359,16 @@ fn handle_error_is_called_whatever_the_concurrency() {
         let mut client = Client::dial(&stream);
         let name = client.name();
         client.send("no luck\n");
-        let told = format!("guest: handle_error {}: error: no luck", name.trim_start_matches("client="));
+        let told = format!("guest: text=\"handle_error {}: error: no luck", name.trim_start_matches("client="));
         wharf.logs(&[&told, "plugin=hooks", &name]);
         assert_eq!(client.rest(), "");
         let client = DatagramClient::to(&datagrams);
         client.send("panic");
-        wharf.logs(&[&format!("guest: handle_error {}: trap: ", client.address()), "plugin=datagrams", &client.name()]);
+        wharf.logs(&[
+            &format!("guest: text=\"handle_error {}: trap: ", client.address()),
+            "plugin=datagrams",
+            &client.name(),
+        ]);
         wharf.stop();
     }
 }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::events::is_plain;
+
 /// The families socketserver knows, as URL schemes.
 const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 
@@ -42,9 +44,9 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.contains(char::is_control) {
+        if text.contains(|c| !is_plain(c)) {
             // It is to be printed, in an event's one line for one.
-            return Err(format!("{text:?} has a control character in it, which no address has"));
+            return Err(format!("{text:?} has a character in it that can't be seen, which no address has"));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(match text.parse::<SocketAddr>() {
@@ -164,7 +166,7 @@ mod tests {
             ("tpc://\x1b", r"\u{1b}"),
         ] {
             let error = wrong.parse::<Address>().unwrap_err();
-            assert!(error.contains(shown) && error.contains("a control character"), "{error}");
+            assert!(error.contains(shown) && error.contains("that can't be seen"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }
     }

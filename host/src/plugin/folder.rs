@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::config;
+use crate::events::is_plain;
 use crate::file;
 
 /// The most that a plugin's file may hold, in bytes: five times what the largest runtimes take.
@@ -267,9 +268,10 @@ fn plugin_files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
         if hidden || !matches!(extension, Some("wasm" | "wat")) || path.is_dir() {
             continue;
         }
-        let Some(name) = stem(&path).filter(|name| !name.contains(|c: char| c.is_whitespace() || c.is_control()))
+        let Some(name) =
+            stem(&path).filter(|name| !name.contains(|c: char| c.is_whitespace() || c == '"' || !is_plain(c)))
         else {
-            tracing::warn!(file = %path.display(), "not looked at: a plugin's name is UTF-8 text without white space");
+            tracing::warn!(file = ?path, "not looked at: a plugin's name is UTF-8 text without white space, quotation marks and what can't be seen");
             continue;
         };
         // Of upper.wasm and upper.wat the compiled one is meant, whichever the folder lists first.
