@@ -322,7 +322,9 @@ fn the_units_of_the_manual_are_right() {
     let command: Vec<&str> = value(&service, "ExecStart").split(' ').collect();
     assert!(command[0].starts_with('/') && command[0].ends_with("/wharf"), "{command:?}");
     Arguments::try_parse_from(&command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert_eq!(value(&service, "Type"), "notify-reload");
+    // systemd knows the type notify-reload from 253 on, and Debian 12 has 252.
+    assert_eq!(value(&service, "Type"), "notify");
+    assert_eq!(value(&service, "ExecReload"), "/bin/kill -HUP $MAINPID");
     assert_eq!(value(&service, "KillMode"), "mixed");
     assert_eq!(service.iter().find(|(key, _)| key == "ReloadSignal"), None, "SIGHUP is what systemd sends by itself");
 

@@ -8,10 +8,10 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::ComponentEncoder;
 
 use crate::harness::guests::{self, Guest};
-use crate::harness::{Client, Folder, Wharf, ask, client};
+use crate::harness::{Client, Folder, Launch, Wharf, ask, client};
 
 /// The program as it stands, and as a component that exports `wasi:cli/run`.
-fn both(name: &str) -> [(&'static str, Guest); 2] {
+pub fn both(name: &str) -> [(&'static str, Guest); 2] {
     let path = guests::root().join(format!("tests/guests/programs/{name}.wat"));
     let text = std::fs::read_to_string(path).expect("a program of that name");
     let module = wat::parse_str(&text).expect("right WAT");
@@ -187,5 +187,21 @@ fn a_program_runs_in_a_process_of_its_own_too() {
     for form in FORMS {
         assert_eq!(ask(wharf.address(form), "abc"), "ABC", "{form}");
     }
+    wharf.stop();
+}
+
+#[test]
+fn a_program_that_would_accept_connections_is_told_where_its_client_is() {
+    let folder = Folder::new();
+    let [(_, module), _] = both("accepts");
+    folder.plugin("accepts", &module);
+    let mut check = Launch::new(["check".as_ref(), folder.path()]).start();
+    assert_eq!(check.ended(), 0, "it can be served all the same");
+    let note = "note        it imports wasi_snapshot_preview1.sock_accept, and there is no network for it: its client is its stdin \
+                and stdout";
+    assert!(check.events().iter().any(|line| line.trim_start() == note), "{:#?}", check.events());
+    let wharf = Wharf::serve(&folder);
+    wharf.logs(&["WARN", "its client is its stdin and stdout", "plugin=accepts", "sock_accept"]);
+    assert_eq!(ask(wharf.address("accepts"), "x"), "0", "it accepted none");
     wharf.stop();
 }

@@ -97,6 +97,12 @@ hostile! {
     calls_the_host: "handle", "cpu: ", "handle.cpu=1";
     sends_nothing: "handle", "cpu: ", "handle.cpu=1";
     asks_for_randomness: "handle", "cpu: ", "handle.cpu=1";
+    // By one call that takes long.
+    prints_at_once: "handle", "cpu: ", "handle.cpu=1";
+    asks_for_much_randomness: "handle", "cpu: ", "handle.cpu=1";
+    // By going on without a client.
+    reads_after_the_end: "handle", "broken-pipe: ", "handle.broken-pipe=1";
+    writes_after_the_end: "handle", "broken-pipe: ", "handle.broken-pipe=1";
     // By wanting more than there is.
     grows_memory_at_once: "handle", "memory: ", "handle.memory=1";
     grows_a_huge_table: "handle", "trap: undefined element", "handle.out-of-bounds=1";

@@ -141,6 +141,55 @@ fn modules() -> Vec<(&'static str, Guest, &'static [&'static str])> {
             module("(import \"env\" \"abort\" (func (param i32 i32 i32 i32)))"),
             &["JavaScript", "AssemblyScript", "env.abort", "--use abort=", "wharf new NAME --lang assemblyscript"],
         ),
+        (
+            "kotlin",
+            module("(import \"js_code\" \"kotlin.captureStackTrace\" (func (result externref)))"),
+            &["Kotlin", "js_code.kotlin.captureStackTrace", "garbage-collected types", "wharf new"],
+        ),
+        (
+            "dart",
+            module("(import \"dart2wasm\" \"_1\" (func (result externref)))"),
+            &["Dart", "garbage-collected types"],
+        ),
+        (
+            "extism",
+            module(
+                "(import \"extism:host/env\" \"input_length\" (func (result i64))) (func (export \"greet\") (result i32) (i32.const 0))",
+            ),
+            &["an Extism plugin", "extism:host/env.input_length", "wasm32-wasip2", "wharf new NAME --lang rust"],
+        ),
+        (
+            "proxy_wasm",
+            module(
+                "(import \"env\" \"proxy_log\" (func (param i32 i32 i32) (result i32))) (func (export \"proxy_abi_version_0_2_1\"))",
+            ),
+            &["proxy-wasm", "Envoy", "env.proxy_log", "wasm32-wasip2"],
+        ),
+        (
+            "wapc",
+            module("(import \"wapc\" \"__guest_request\" (func (param i32 i32))) (func (export \"__guest_call\"))"),
+            &["a waPC guest", "wapc.__guest_request", "wasm32-wasip2"],
+        ),
+        (
+            "fastly",
+            program("(import \"fastly_abi\" \"init\" (func (param i64) (result i32)))"),
+            &["Fastly Compute", "fastly_abi.init", "wasm32-wasip2"],
+        ),
+        (
+            "spin_1",
+            module("(import \"spin-http\" \"send-request\" (func (param i32)))"),
+            &["Spin", "spin-http.send-request"],
+        ),
+        (
+            "wasix",
+            program("(import \"wasix_32v1\" \"sock_listen\" (func (param i32 i32) (result i32)))"),
+            &["WASIX", "stdin and stdout", "wasm32-wasip1"],
+        ),
+        (
+            "kotlin_wasi",
+            program("(type $s (struct)) (func (drop (struct.new $s)))"),
+            &["garbage-collected types (as Kotlin", "build it without"],
+        ),
         ("object", module("(@custom \"linking\" \"\\02\")"), &["an object file", "not linked"]),
         ("shared_library", module("(@custom \"dylink.0\" \"\")"), &["a shared library", "statically"]),
         ("old_wasi", program("(import \"wasi_unstable\" \"sched_yield\" (func (result i32)))"), &["WASI before 0.1"]),
@@ -155,7 +204,7 @@ fn modules() -> Vec<(&'static str, Guest, &'static [&'static str])> {
         (
             "unknown_wasi_function",
             program("(import \"wasi_snapshot_preview1\" \"sock_open\" (func))"),
-            &["can't be linked", "sock_open"],
+            &["WasmEdge", "wasi_snapshot_preview1.sock_open", "stdin and stdout", "wasm32-wasip1"],
         ),
         (
             "pointers_of_64_bits",
@@ -253,7 +302,20 @@ fn components() -> Vec<(&'static str, Guest, &'static [&'static str])> {
         (
             "http_client",
             handler("(import \"wasi:http/outgoing-handler@0.2.0\" (instance (export \"handle\" (func))))"),
-            &["wasi:http/outgoing-handler@0.2.0", "does not have"],
+            &["wasi:http/outgoing-handler@0.2.0", "does not have", "jco", "--disable http"],
+        ),
+        (
+            "spin",
+            component(
+                "(import \"fermyon:spin/key-value@2.0.0\" (instance (export \"get\" (func))))
+                 (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i))",
+            ),
+            &["HTTP requests", "Spin's", "without Spin's SDK", ACCEPTED],
+        ),
+        (
+            "fastly_component",
+            handler("(import \"fastly:compute/http-req\" (instance (export \"get\" (func))))"),
+            &["fastly:compute/http-req", "Fastly Compute's", "without Fastly's SDK"],
         ),
         (
             "later_wasi",

@@ -28,6 +28,7 @@ mod fresh;
 mod fuzzing;
 mod gone;
 mod grants;
+mod host_calls;
 mod hostile;
 mod hostile_clients;
 mod keepalive;

@@ -18,7 +18,7 @@ const READ_MAX: usize = 64 << 10;
 /// What one `write` passes on at most: it bounds what the host keeps of a session that writes megabytes at once.
 const WRITE_MAX: usize = 256 << 10;
 
-/// The connection being served: TCP, TLS or Unix. socketserver's `self.request`.
+/// The connection being served: TCP or Unix. socketserver's `self.request`.
 ///
 /// It is [`Read`] and [`Write`], so that all of [`std::io`] works on it. As with `TcpStream`, a shared
 /// reference reads and writes as well, and a clone is a second name for the same connection; both let one part
@@ -98,6 +98,12 @@ impl Connection {
 
     /// Turns a plain connection into TLS, as the server, with the operator's certificate. What is read and written
     /// afterwards is encrypted.
+    ///
+    /// **No host can grant it yet.** Until one does, this fails with [`PermissionDenied`](io::ErrorKind::PermissionDenied),
+    /// and the connection goes on as it was. Let a proxy in front of wharf end TLS.
+    ///
+    /// # Errors
+    /// As above, always.
     pub fn start_tls(&self) -> io::Result<()> {
         host::start_tls().map_err(io_error)
     }

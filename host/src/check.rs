@@ -13,7 +13,7 @@ use crate::capacity::outlive_file_size_limit;
 use crate::cli::Check;
 use crate::config::{Access, HostConfig, ManifestFile, Origin, Settings, Size};
 use crate::events::one_line;
-use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, Source};
+use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, STDIO, Source};
 use crate::{log, serve};
 
 /// Prints what there is to know of each plugin.
@@ -90,6 +90,9 @@ fn describe(out: &mut impl Write, name: &str, loaded: &Loaded) -> io::Result<()>
     }
     for import in &facts.imports {
         line("imports", &format_args!("{import} ({})", given(import, facts.kind, settings)))?;
+    }
+    if let Some(import) = &facts.sockets {
+        line("note", &format_args!("it imports {import}, and {STDIO}"))?;
     }
     for grant in &settings.grants.dirs {
         let access = match grant.access {

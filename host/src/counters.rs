@@ -92,6 +92,16 @@ impl Tally {
     /// was.
     pub fn may_log(self: &Arc<Self>, topic: Topic, bytes: usize) -> bool {
         let verdict = self.throttles[topic as usize].ask(bytes, Instant::now());
+        self.told(topic, verdict)
+    }
+
+    /// Counts lines that are not logged because one that came with them was not.
+    pub fn suppress(self: &Arc<Self>, topic: Topic, lines: u64) {
+        self.told(topic, self.throttles[topic as usize].suppress(lines));
+    }
+
+    /// Has it said what was suppressed, the first time; whether the line is admitted.
+    fn told(self: &Arc<Self>, topic: Topic, verdict: Verdict) -> bool {
         // Where there is no runtime any more, the count is all that is said of it.
         if verdict == Verdict::FirstSuppressed
             && let Ok(runtime) = tokio::runtime::Handle::try_current()

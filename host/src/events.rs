@@ -119,7 +119,7 @@ mod tests {
             let escaped = format!("a{}b", c.escape_unicode());
             assert_eq!(one_line(&format_args!("a{c}b")), escaped);
             // The log's fields are escaped by std, which has to agree.
-            assert_eq!(format!("{:?}", format!("a{c}b")).contains(c), false, "{escaped}");
+            assert!(!format!("{:?}", format!("a{c}b")).contains(c), "{escaped}");
         }
         for text in ["it's \"upper\" \\ 100 %", "好 ёß ñ n\u{303} a\u{301}", "🦀 ❤\u{fe0f} שלום سلام"] {
             assert_eq!(one_line(&text), text);

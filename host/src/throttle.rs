@@ -111,6 +111,15 @@ impl Throttle {
         if bucket.unsaid == 1 { Verdict::FirstSuppressed } else { Verdict::Suppressed }
     }
 
+    /// Suppresses so many lines, without asking for each.
+    pub fn suppress(&self, lines: u64) -> Verdict {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        self.suppressed.fetch_add(lines, Relaxed);
+        let is_first = bucket.unsaid == 0 && lines > 0;
+        bucket.unsaid += lines;
+        if is_first { Verdict::FirstSuppressed } else { Verdict::Suppressed }
+    }
+
     /// How many lines were suppressed since this was last asked.
     pub fn take_unsaid(&self) -> u64 {
         std::mem::take(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner).unsaid)

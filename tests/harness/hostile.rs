@@ -33,7 +33,7 @@ pub static HOSTILE: [Hostile; 17] = [
     ends("exits", "handle", "exit: status "),
     ends("reaches_out", "handle", "trap: "),
     ends("returns_nonsense", "handle", "trap: "),
-    // Neither waits for its client, which would be a rest for the CPU limit.
-    Hostile { at_end: true, ..ends("never_returns", "handle", "cpu: ") },
+    Hostile { at_end: true, ..ends("never_returns", "handle", "broken-pipe: ") },
+    // It does not wait for its client, which would be a rest for the CPU limit.
     ends("polls", "handle", "cpu: "),
 ];

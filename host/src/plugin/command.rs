@@ -13,7 +13,7 @@ use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::native::Native;
 use super::pipe::Pipe;
-use super::{Blueprint, Cause, Fault};
+use super::{Blueprint, Cause, Fault, calls};
 use crate::config::Settings;
 use crate::endpoint::Endpoint;
 
@@ -63,7 +63,7 @@ impl Command {
     /// An import that WASI 0.1 does not have.
     pub(super) fn of_module(module: &Module, blueprint: Blueprint) -> Result<Self, String> {
         let mut linker = wasmtime::Linker::new(module.engine());
-        wasmtime_wasi::p1::add_to_linker_async(&mut linker, State::wasi_0_1).map_err(|error| format!("{error:#}"))?;
+        calls::link_0_1(&mut linker).map_err(|error| format!("{error:#}"))?;
         let pre = linker.instantiate_pre(module).map_err(|error| format!("it can't be linked: {error:#}"))?;
         Ok(Self { program: Program::Module(pre), blueprint })
     }
@@ -76,6 +76,13 @@ impl Command {
         match &self.program {
             Program::Component(pre, _) => pre.engine(),
             Program::Module(pre) => pre.module().engine(),
+        }
+    }
+
+    fn store(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Store<State> {
+        match &self.program {
+            Program::Component(..) => instance::component_store(self.engine(), origin, settings, None, None),
+            Program::Module(_) => instance::store(self.engine(), origin, settings, None, None),
         }
     }
 
@@ -102,7 +109,7 @@ impl Command {
 #[async_trait]
 impl Guest for Command {
     async fn try_out(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(), Fault> {
-        let mut store = instance::store(self.engine(), origin, settings, None, None);
+        let mut store = self.store(origin, settings);
         store.data_mut().use_as_program(self.is_module(), |_| {});
         self.start(&mut store).await.map(drop)
     }
@@ -110,10 +117,10 @@ impl Guest for Command {
     async fn instantiate(&self, request: Request) -> Result<Running, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let environment = ucspi(&origin, &peer);
-        let mut store = instance::store(self.engine(), origin.clone(), settings.clone(), None, None);
-        let dealt = store.data_mut().cpu.dealings();
+        let mut store = self.store(origin.clone(), settings.clone());
+        let account = store.data_mut().cpu.account();
         let stdio = match peer {
-            Peer::Connection(connection) => Stdio::Connection(Pipe::new(connection, settings.timeouts.idle, dealt)),
+            Peer::Connection(connection) => Stdio::Connection(Pipe::new(connection, settings.timeouts.idle, account)),
             Peer::Datagram(packet, socket) => {
                 Stdio::Datagram(packet, MemoryOutputPipe::new(REPLY), socket, origin.client.clone())
             }

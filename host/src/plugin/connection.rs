@@ -13,6 +13,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
 use super::contract::{Address, Direction, ErrorCode, PACKAGE, VERSION};
+use super::fault::BrokenPipe;
 use super::instance::State;
 use super::patience::{Over, Patience, Wait};
 
@@ -31,6 +32,9 @@ pub trait Connection: Send + Sync {
 
 /// The most that one `recv` returns, in bytes, whatever was asked for.
 const CHUNK: usize = 64 * 1024;
+
+/// The most that is sent in one go, in bytes: then others on the thread have their turn.
+const STRETCH: usize = 256 * 1024;
 
 /// What was received, on loan from its thread until it has been copied into the guest's memory: once from the kernel and
 /// once into the guest, and not in between.
@@ -71,11 +75,23 @@ pub(super) struct Done<T> {
     /// Bytes went through, or the guest waited: what the CPU limit counts from.
     pub(super) dealt: bool,
     pub(super) waited: bool,
+    /// There is no client any more, and that was heard of once too often.
+    gone: bool,
 }
 
 impl<T> Done<T> {
     fn at_once(result: Result<T, ErrorCode>) -> Self {
-        Self { result, dealt: false, waited: false }
+        Self { result, dealt: false, waited: false, gone: false }
+    }
+
+    pub(super) fn new(result: Result<T, ErrorCode>, moved: bool, wait: &Wait) -> Self {
+        Self { result, dealt: moved || wait.suspended, waited: wait.suspended, gone: false }
+    }
+
+    /// Counted, where nothing could come of it but this at once.
+    fn counted(mut self, patience: &mut Patience) -> Self {
+        self.gone = !self.dealt && patience.in_vain().is_err();
+        self
     }
 }
 
@@ -107,7 +123,7 @@ impl Client {
     pub(super) async fn recv_or_rest(&mut self, max: u32, wait: &mut Wait) -> Option<Done<Received>> {
         let Self { connection, patience } = self;
         let connection = match (patience.left(), connection) {
-            (Err(error), _) => return Some(Done::at_once(Err(error))),
+            (Err(error), _) => return Some(Done::at_once(Err(error)).counted(patience)),
             (Ok(()), None) => return Some(Done::at_once(Err(no_connection()))),
             (Ok(()), Some(connection)) => connection,
         };
@@ -123,10 +139,15 @@ impl Client {
         })
         .await?;
         let moved = result.as_ref().is_ok_and(|bytes| !bytes.is_empty());
+        // A limit of the guest's own that has run out is not the client's end.
+        let may_come = matches!(result, Err(ErrorCode::TimedOut));
+        let done = Done::new(result, moved, wait);
         if moved {
             patience.renew();
+        } else if !may_come {
+            return Some(done.counted(patience));
         }
-        Some(Done { result, dealt: moved || wait.suspended, waited: wait.suspended })
+        Some(done)
     }
 
     async fn recv(&mut self, max: u32) -> Done<Received> {
@@ -134,16 +155,25 @@ impl Client {
         self.recv_or_rest(max, &mut wait).await.expect("there is no rest in a wait that was not made for it")
     }
 
-    /// Sends what the kernel takes now; 0 bytes if it takes none.
-    pub(super) fn try_send(&mut self, data: &[u8]) -> Result<usize, ErrorCode> {
-        match self.connection()?.try_send(data) {
-            Ok(sent) => {
+    /// Sends what the kernel takes now, and [`STRETCH`] at most; 0 bytes if it takes none.
+    ///
+    /// # Errors
+    /// There is no client any more, and that was heard of once too often. The guest's own are within.
+    pub(super) fn try_send(&mut self, data: &[u8]) -> Result<Result<usize, ErrorCode>, BrokenPipe> {
+        let data = &data[..data.len().min(STRETCH)];
+        let error = match self.connection().map(|connection| connection.try_send(data)) {
+            Ok(Ok(sent)) => {
                 self.patience.renew();
-                Ok(sent)
+                return Ok(Ok(sent));
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(error.into()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Ok(0)),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error,
+        };
+        if self.connection.is_some() {
+            self.patience.in_vain()?;
         }
+        Ok(Err(error))
     }
 
     /// Waits until `try_send` may take bytes again.
@@ -163,7 +193,16 @@ fn no_connection() -> ErrorCode {
 }
 
 /// What a dealing with the client means to the CPU meter.
-pub(super) fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -> Result<T, ErrorCode> {
+///
+/// # Errors
+/// What ends the guest. Its own are within.
+pub(super) fn settle<T>(
+    store: &mut StoreContextMut<'_, State>,
+    done: Done<T>,
+) -> wasmtime::Result<Result<T, ErrorCode>> {
+    if done.gone {
+        return Err(BrokenPipe.into());
+    }
     if done.dealt {
         store.data_mut().cpu.reset();
     }
@@ -171,7 +210,7 @@ pub(super) fn settle<T>(store: &mut StoreContextMut<'_, State>, done: Done<T>) -
         // Epochs went by meanwhile that the guest did not run in.
         store.set_epoch_deadline(1);
     }
-    done.result
+    Ok(done.result)
 }
 
 /// Bytes in a guest's memory that it sends. They are written straight from there: it stands still while it waits in this call.
@@ -186,20 +225,32 @@ impl Outgoing for WasmList<u8> {
 }
 
 pub(super) async fn send(store: &mut StoreContextMut<'_, State>, data: &impl Outgoing) -> Done<()> {
-    let (mut sent, mut wait) = (0, Wait::default());
+    let (mut sent, mut at_once, mut wait) = (0, 0, Wait::default());
     let result = loop {
         let data = data.bytes(store);
         if sent == data.len() {
             break Ok(());
         }
-        match store.data().client.connection().map(|connection| connection.try_send(&data[sent..])) {
+        match store
+            .data()
+            .client
+            .connection()
+            .map(|connection| connection.try_send(&data[sent..][..STRETCH.min(data.len() - sent)]))
+        {
             Err(error) => break Err(error),
             Ok(Ok(n)) => {
                 sent += n;
+                at_once += n;
                 store.data_mut().client.patience.renew();
                 wait.again();
+                if at_once >= STRETCH {
+                    // A client that takes all at once is not to have the thread for as long as there is something to send.
+                    tokio::task::yield_now().await;
+                    at_once = 0;
+                }
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                at_once = 0;
                 if let Err(error) = store.data_mut().client.sendable(&mut wait).await {
                     break Err(error);
                 }
@@ -207,7 +258,10 @@ pub(super) async fn send(store: &mut StoreContextMut<'_, State>, data: &impl Out
             Ok(Err(error)) => break Err(error.into()),
         }
     };
-    Done { result, dealt: wait.suspended || sent > 0, waited: wait.suspended }
+    let failed = result.is_err();
+    let done = Done::new(result, sent > 0, &wait);
+    let client = &mut store.data_mut().client;
+    if failed && client.connection.is_some() { done.counted(&mut client.patience) } else { done }
 }
 
 /// Links the interface. One function each, in the contract's order.
@@ -216,13 +270,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap_async("recv", |mut store, (max,): (u32,)| {
         Box::new(async move {
             let done = store.data_mut().client.recv(max).await;
-            Ok((settle(&mut store, done),))
+            Ok((settle(&mut store, done)?,))
         })
     })?;
     interface.func_wrap_async("send", |mut store, (data,): (WasmList<u8>,)| {
         Box::new(async move {
             let done = send(&mut store, &data).await;
-            Ok((settle(&mut store, done),))
+            Ok((settle(&mut store, done)?,))
         })
     })?;
     interface

@@ -64,7 +64,8 @@ pub(super) async fn send_to(
         Ok(destination) => send_when_room(store, data, &destination, &mut wait, &mut patience).await,
         Err(error) => Err(error),
     };
-    Done { dealt: result.is_ok() || wait.suspended, result, waited: wait.suspended }
+    let moved = result.is_ok();
+    Done::new(result, moved, &wait)
 }
 
 async fn send_when_room(
@@ -96,7 +97,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap_async("send-to", |mut store, (data, destination): (WasmList<u8>, Address)| {
         Box::new(async move {
             let done = send_to(&mut store, &data, destination.try_into()).await;
-            Ok((settle(&mut store, done),))
+            Ok((settle(&mut store, done)?,))
         })
     })?;
     interface.func_wrap("client-address", |store, (): ()| Ok((Address::from(&store.data().origin.client),)))?;

@@ -9,7 +9,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::limits::RESOURCES;
+use super::limits::{IN_VAIN, RESOURCES};
 use crate::config::Size;
 
 /// Why a call into a guest failed.
@@ -39,6 +39,8 @@ pub enum Cause {
     Exit(i32),
     /// It held more of WASI's resources open than it may.
     Resources,
+    /// It went on reading and writing when its client had gone.
+    BrokenPipe,
     /// Its server stopped, or its generation was replaced, and the drain deadline came.
     Drain,
     /// Its client was gone for longer than it may be.
@@ -115,6 +117,8 @@ pub enum Kind {
     Timeout,
     Exit,
     Resources,
+    /// Ended as SIGPIPE ends a program.
+    BrokenPipe,
     /// The process of its session was killed.
     Signal,
     Drain,
@@ -126,7 +130,7 @@ pub enum Kind {
 
 impl Kind {
     /// In the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Error,
         Self::Unreachable,
         Self::OutOfBounds,
@@ -140,6 +144,7 @@ impl Kind {
         Self::Timeout,
         Self::Exit,
         Self::Resources,
+        Self::BrokenPipe,
         Self::Signal,
         Self::Drain,
         Self::Gone,
@@ -175,6 +180,7 @@ impl fmt::Display for Kind {
             Self::Timeout => "timeout",
             Self::Exit => "exit",
             Self::Resources => "resources",
+            Self::BrokenPipe => "broken-pipe",
             Self::Signal => "signal",
             Self::Drain => "drain",
             Self::Gone => "gone",
@@ -201,6 +207,7 @@ impl Fault {
                 Cause::Timeout(_) => Kind::Timeout,
                 Cause::Exit(_) => Kind::Exit,
                 Cause::Resources => Kind::Resources,
+                Cause::BrokenPipe => Kind::BrokenPipe,
                 Cause::Drain => Kind::Drain,
                 Cause::Gone(_) => Kind::Gone,
             },
@@ -217,6 +224,9 @@ impl Fault {
         }
         if let Some(limit) = error.downcast_ref::<CpuLimitReached>() {
             return Self::Ended(Cause::Cpu(limit.0));
+        }
+        if error.is::<BrokenPipe>() {
+            return Self::Ended(Cause::BrokenPipe);
         }
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
             return Self::Ended(Cause::Exit(exit.0));
@@ -269,6 +279,9 @@ impl fmt::Display for Cause {
             Self::Resources => {
                 write!(f, "resources: more than {RESOURCES} files, streams and waits of WASI open at once")
             }
+            Self::BrokenPipe => {
+                write!(f, "broken-pipe: {IN_VAIN} reads and writes in a row when the client had gone")
+            }
             Self::Drain => f.write_str("drain: still running at the drain deadline"),
             Self::Gone(grace) => {
                 let grace = humantime::format_duration(*grace);
@@ -282,6 +295,11 @@ impl fmt::Display for Cause {
 #[derive(Debug, thiserror::Error)]
 #[error("memory limit of {0} bytes reached")]
 pub(super) struct MemoryLimitReached(pub u64);
+
+/// The verdict on a guest that goes on without its client, on its way through wasmtime.
+#[derive(Debug, thiserror::Error)]
+#[error("{IN_VAIN} reads and writes in a row without a client")]
+pub(super) struct BrokenPipe;
 
 /// The CPU meter's verdict, on its way through wasmtime.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::recognise::Interface;
 use super::warm::{Made, Warm};
-use super::{Blueprint, Fault, connection, datagram};
+use super::{Blueprint, Fault, calls, connection, datagram};
 use crate::config::Settings;
 
 /// One version of a handler.
@@ -46,7 +46,7 @@ impl Handler {
     /// If a name is defined twice, which every start of the program would show.
     pub(super) fn linker(engine: &wasmtime::Engine) -> Linker<State> {
         let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        calls::link_0_2(&mut linker)
             .and_then(|()| connection::link(&mut linker))
             .and_then(|()| datagram::link(&mut linker))
             .expect("each interface is linked once");
@@ -88,7 +88,7 @@ impl Handler {
 
     /// An instance that serves no request.
     async fn spare(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(Store<State>, Instance), Fault> {
-        let mut store = instance::store(self.pre.engine(), origin, settings, None, None);
+        let mut store = instance::component_store(self.pre.engine(), origin, settings, None, None);
         let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
         Ok((store, instance))
     }
@@ -136,7 +136,7 @@ impl Guest for Handler {
             made.store.data_mut().serve(origin.clone(), connection, socket);
             return Ok(Running::Phases(Phases::Handler(session(made))));
         }
-        let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
+        let mut store = instance::component_store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
             Ok(instance) => Ok(Running::Phases(Phases::Handler(session(Made::new(store, instance))))),
             Err(error) => Err((Fault::from_call(error), peer_of(store.data_mut(), packet))),

@@ -10,7 +10,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::bare::Exchange;
 use super::connection::Client;
 use super::cpu::{self, CpuMeter};
-use super::limits::{MemoryCap, RESOURCES};
+use super::limits::{COPIED, MemoryCap, RESOURCES};
 use super::output::Output;
 use super::{Connection, DatagramSocket, Origin};
 use crate::config::{Access, Settings};
@@ -64,6 +64,19 @@ pub(super) fn store(
     store
 }
 
+/// The same for a component, which may hand the host only so much to copy.
+pub(super) fn component_store(
+    engine: &Engine,
+    origin: Arc<Origin>,
+    settings: Arc<Settings>,
+    connection: Option<Box<dyn Connection>>,
+    datagram_socket: Option<Arc<dyn DatagramSocket>>,
+) -> Store<State> {
+    let mut store = store(engine, origin, settings, connection, datagram_socket);
+    store.set_hostcall_fuel(COPIED);
+    store
+}
+
 impl State {
     /// Makes it the state of another request, in the same instance.
     pub(super) fn serve(
@@ -74,14 +87,14 @@ impl State {
     ) {
         self.client = Client::new(connection, self.settings.timeouts.idle);
         self.datagram_socket = datagram_socket;
-        self.cpu = CpuMeter::new(self.settings.limits.cpu);
+        self.cpu.begin_anew(self.settings.limits.cpu);
         self.outputs.iter().chain(self.exchange.printed()).for_each(|output| output.belongs_to(origin.clone()));
         self.origin = origin;
     }
 
     /// Makes the WASI of a program: what the operator granted, and what `with` adds. A core module's is 0.1.
     pub(super) fn use_as_program(&mut self, is_module: bool, with: impl FnOnce(&mut WasiCtxBuilder)) {
-        let (mut wasi, _) = granted(&self.origin, &self.settings);
+        let (mut wasi, _) = granted(&self.origin, &self.settings, &mut self.cpu);
         with(&mut wasi);
         if is_module {
             let mut wasi = wasi.build_p1();
@@ -92,11 +105,16 @@ impl State {
         }
     }
 
+    /// The resources of WASI that it has open.
+    pub(super) fn resources(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
     /// A program is made with it; a handler has it when it first asks for something of it.
     pub(super) fn wasi_0_1(&mut self) -> &mut WasiP1Ctx {
-        let Self { wasi_0_1, origin, settings, outputs, .. } = self;
+        let Self { wasi_0_1, origin, settings, outputs, cpu, .. } = self;
         wasi_0_1.get_or_insert_with(|| {
-            let (mut wasi, writes_to) = granted(origin, settings);
+            let (mut wasi, writes_to) = granted(origin, settings, cpu);
             outputs.extend(writes_to);
             let mut wasi = wasi.build_p1();
             wasi.ctx().table.set_max_capacity(RESOURCES);
@@ -112,9 +130,9 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Self { wasi, origin, settings, table, outputs, .. } = self;
+        let Self { wasi, origin, settings, table, outputs, cpu, .. } = self;
         let ctx = wasi.get_or_insert_with(|| {
-            let (mut wasi, writes_to) = granted(origin, settings);
+            let (mut wasi, writes_to) = granted(origin, settings, cpu);
             outputs.extend(writes_to);
             Box::new(wasi.build())
         });
@@ -123,10 +141,10 @@ impl WasiView for State {
 }
 
 /// WASI with what the operator granted, and nothing else; and what its stdout and stderr are.
-fn granted(origin: &Arc<Origin>, settings: &Settings) -> (WasiCtxBuilder, [Output; 2]) {
+fn granted(origin: &Arc<Origin>, settings: &Settings, cpu: &mut CpuMeter) -> (WasiCtxBuilder, [Output; 2]) {
     let mut wasi = WasiCtxBuilder::new();
     wasi.allow_tcp(false).allow_udp(false);
-    let outputs = ["stdout", "stderr"].map(|stream| Output::new(origin.clone(), stream));
+    let outputs = ["stdout", "stderr"].map(|stream| Output::new(origin.clone(), stream, cpu.account()));
     wasi.stdout(outputs[0].clone()).stderr(outputs[1].clone());
     wasi.arg(&origin.plugin).args(&settings.args);
     for (name, value) in &settings.grants.env {

@@ -92,7 +92,12 @@ pub struct Facts {
     pub memory: u64,
     /// How long compiling took; none if the code was in the cache.
     pub compiled: Option<Duration>,
+    /// By what a program would have sockets of its own.
+    pub sockets: Option<String>,
 }
+
+/// What a program with sockets of its own is to know.
+pub const STDIO: &str = "there is no network for it: its client is its stdin and stdout";
 
 /// Why a file does not serve: one line.
 #[derive(Clone, Debug, Error)]
@@ -196,6 +201,9 @@ impl Loader {
                 fault => Refusal::plugin(format!("no instance can be made: {fault}")),
             })?;
 
+        if let Some(import) = &facts.sockets {
+            tracing::warn!(plugin = %name, import, "{STDIO}");
+        }
         let generation = Generation::new(id, guest);
         Ok(Loaded { generation: Arc::new(generation), settings, facts, inside, demand, kind })
     }
@@ -333,7 +341,7 @@ impl Unexamined {
     /// A manifest inside it that is none, or settings under which it can't serve.
     fn resolve(self, findings: Findings) -> Result<Resolved, Refusal> {
         let Self { name, bytes, digest, beside, defaults, .. } = self;
-        let Findings { form, kind, imports, manifest, demand } = findings;
+        let Findings { form, kind, imports, manifest, demand, sockets } = findings;
         let inside = match &manifest {
             Some(text) => ManifestFile::parse(text, config::Origin::Plugin(&name))?,
             None => ManifestFile::default(),
@@ -348,6 +356,7 @@ impl Unexamined {
             size: bytes.len(),
             memory: demand.memory,
             compiled: None,
+            sockets,
         };
         let profile = Engines::profile_for(&demand);
         let id = Generation::id_of_digest(&digest);

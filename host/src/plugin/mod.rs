@@ -3,6 +3,7 @@
 mod bare;
 mod blueprint;
 pub(crate) mod cache;
+mod calls;
 mod command;
 pub mod compiler;
 mod connection;
@@ -39,6 +40,6 @@ pub use fault::{Cause, Fault, Kind, Phase};
 pub use folder::{Files, Fingerprint, Folder, Found, Source};
 pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Phases, Request, Running};
-pub use load::{Facts, Loaded, Loader, Refusal, TRIALS, WARM_INSTANCES, revive};
+pub use load::{Facts, Loaded, Loader, Refusal, STDIO, TRIALS, WARM_INSTANCES, revive};
 pub use recognise::identify;
 pub use watch::Watch;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::contract::ErrorCode;
+use super::fault::BrokenPipe;
+use super::limits::IN_VAIN;
 use crate::alarm::Alarm;
 
 /// The limits of a session's waits: the operator's idle time, which runs from the last byte on however many waits there
@@ -17,6 +19,8 @@ pub(super) struct Patience {
     quiet_since: Option<Instant>,
     /// The idle time has run out: the client counts as gone.
     exhausted: bool,
+    /// How many reads and writes in a row moved nothing, and could not have.
+    in_vain: u32,
     /// One timer for all waits.
     alarm: Alarm,
 }
@@ -56,7 +60,7 @@ impl Wait {
 
 impl Patience {
     pub(super) fn new(idle: Duration) -> Self {
-        Self { idle, asked: None, quiet_since: None, exhausted: false, alarm: Alarm::default() }
+        Self { idle, asked: None, quiet_since: None, exhausted: false, in_vain: 0, alarm: Alarm::default() }
     }
 
     /// Sets the guest's own limit.
@@ -67,6 +71,16 @@ impl Patience {
     /// Bytes went through.
     pub(super) fn renew(&mut self) {
         self.quiet_since = None;
+        self.in_vain = 0;
+    }
+
+    /// Something was read or written that nobody has sent or will get, without a wait.
+    ///
+    /// # Errors
+    /// It was once too often.
+    pub(super) fn in_vain(&mut self) -> Result<(), BrokenPipe> {
+        self.in_vain += 1;
+        if self.in_vain < IN_VAIN { Ok(()) } else { Err(BrokenPipe) }
     }
 
     /// # Errors

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use super::Connection;
 use super::connection::poll_received;
+use super::cpu::Account;
 use super::patience::{Patience, Wait};
 
 /// The most that is read ahead of the program, and that it may write ahead of the client, in bytes.
@@ -36,8 +36,10 @@ struct Ends {
     outgoing: BytesMut,
     /// What ended it before its time.
     failed: Option<io::ErrorKind>,
-    /// Set whenever bytes go through or the program waits: what the CPU limit counts from.
-    dealt: Arc<AtomicBool>,
+    /// Told whenever bytes go through or the program waits: what the CPU limit counts from.
+    account: Arc<Account>,
+    /// Bytes that were sent since others on the thread last had their turn.
+    at_once: usize,
 }
 
 /// The reading end.
@@ -47,7 +49,7 @@ pub(super) struct Stdin(Pipe);
 pub(super) struct Stdout(Pipe);
 
 impl Pipe {
-    pub(super) fn new(connection: Box<dyn Connection>, idle: Duration, dealt: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(connection: Box<dyn Connection>, idle: Duration, account: Arc<Account>) -> Self {
         Self(Arc::new(Mutex::new(Ends {
             connection: Some(connection),
             patience: Patience::new(idle),
@@ -55,7 +57,8 @@ impl Pipe {
             at_end: false,
             outgoing: BytesMut::new(),
             failed: None,
-            dealt,
+            account,
+            at_once: 0,
         })))
     }
 
@@ -121,7 +124,8 @@ impl Ends {
 
     fn poll_timed_out(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<()> {
         let timed_out = self.patience.poll_timed_out(cx, wait);
-        self.dealt.fetch_or(wait.suspended, Relaxed);
+        self.account.dealt(wait.suspended);
+        self.at_once = 0;
         ready!(timed_out);
         self.failed = Some(io::ErrorKind::TimedOut);
         Poll::Ready(())
@@ -133,6 +137,7 @@ impl Ends {
             match connection.try_send(&self.outgoing) {
                 Ok(sent) => {
                     self.outgoing.advance(sent);
+                    self.at_once += sent;
                     self.dealt();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -143,32 +148,58 @@ impl Ends {
 
     fn dealt(&mut self) {
         self.patience.renew();
-        self.dealt.store(true, Relaxed);
+        self.account.dealt(true);
     }
 
-    fn read(&mut self, size: usize) -> io::Result<Option<Bytes>> {
+    /// None at the end.
+    fn read(&mut self, size: usize) -> Result<Option<Bytes>, StreamError> {
         if !self.incoming.is_empty() {
             let size = size.min(self.incoming.len());
             return Ok(Some(self.incoming.split_to(size)));
         }
         match self.failed {
-            Some(kind) => Err(kind.into()),
-            None if self.at_end || self.connection.is_none() => Ok(None),
+            Some(kind) => Err(self.in_vain(kind.into())),
+            None if self.at_end || self.connection.is_none() => {
+                self.patience.in_vain().map_err(|gone| StreamError::Trap(gone.into()))?;
+                Ok(None)
+            }
             None => Ok(Some(Bytes::new())),
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// The error for a program that reads or writes where there is no client any more.
+    fn in_vain(&mut self, error: io::Error) -> StreamError {
+        match self.patience.in_vain() {
+            Ok(()) => stream_error(error),
+            Err(gone) => StreamError::Trap(gone.into()),
+        }
+    }
+
+    /// Whether so much was sent without a wait that others are to have their turn.
+    fn gives_way(&mut self) -> bool {
+        let enough = self.at_once >= ROOM;
+        if enough {
+            self.at_once = 0;
+        }
+        enough
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+        self.checked().map_err(|error| self.in_vain(error))?;
+        self.outgoing.extend_from_slice(bytes);
+        self.send();
+        Ok(())
+    }
+
+    /// # Errors
+    /// Why nothing can be written.
+    fn checked(&self) -> io::Result<()> {
         match self.failed {
             // A peer that is gone is a broken pipe to who writes, whatever it was to who read.
             Some(io::ErrorKind::ConnectionReset) => Err(io::ErrorKind::BrokenPipe.into()),
             Some(kind) => Err(kind.into()),
             None if self.connection.is_none() => Err(io::ErrorKind::BrokenPipe.into()),
-            None => {
-                self.outgoing.extend_from_slice(bytes);
-                self.send();
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 }
@@ -191,13 +222,17 @@ impl Pollable for Stdin {
 #[async_trait]
 impl InputStream for Stdin {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        self.0.ends().read(size).map_err(stream_error)?.ok_or(StreamError::Closed)
+        self.0.ends().read(size)?.ok_or(StreamError::Closed)
     }
 }
 
 #[async_trait]
 impl Pollable for Stdout {
     async fn ready(&mut self) {
+        let gives_way = self.0.ends().gives_way();
+        if gives_way {
+            tokio::task::yield_now().await;
+        }
         self.0.drained().await;
     }
 }
@@ -205,7 +240,7 @@ impl Pollable for Stdout {
 #[async_trait]
 impl OutputStream for Stdout {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.ends().write(&bytes).map_err(stream_error)
+        self.0.ends().write(&bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -216,7 +251,10 @@ impl OutputStream for Stdout {
         let mut ends = self.0.ends();
         ends.send();
         match (ends.outgoing.is_empty(), ends.failed) {
-            (_, Some(kind)) => Err(stream_error(kind.into())),
+            (_, Some(_)) => {
+                let error = ends.checked().err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+                Err(ends.in_vain(error))
+            }
             (true, None) => Ok(ROOM),
             (false, None) => Ok(0),
         }
@@ -259,7 +297,7 @@ impl AsyncRead for Stdin {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut ends = self.0.ends();
         ready!(ends.poll_filled(cx, &mut Wait::default()));
-        if let Some(bytes) = ends.read(buffer.remaining())? {
+        if let Some(bytes) = ends.read(buffer.remaining()).map_err(io::Error::other)? {
             buffer.put_slice(&bytes);
         }
         Poll::Ready(Ok(()))
@@ -271,7 +309,7 @@ impl AsyncWrite for Stdout {
         let mut ends = self.0.ends();
         ready!(ends.poll_drained(cx, &mut Wait::default()));
         let bytes = &bytes[..bytes.len().min(ROOM)];
-        Poll::Ready(ends.write(bytes).map(|()| bytes.len()))
+        Poll::Ready(ends.write(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -46,6 +46,8 @@ pub(super) struct Findings {
     /// The text of its own manifest.
     pub(super) manifest: Option<String>,
     pub(super) demand: Demand,
+    /// By what a program would have sockets of its own, though its client is its stdin and stdout.
+    pub(super) sockets: Option<String>,
 }
 
 /// The kinds of guest.
@@ -186,7 +188,10 @@ fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
         return Err(Flaw::Other("wasm of an unknown version".to_owned()));
     };
     let survey = Survey::of(&wasm).map_err(damaged)?;
-    let kind = kind(&survey.exports)?;
+    let kind = kind(&survey.exports).map_err(|flaw| match (flaw, foreign::system(&survey.imports)) {
+        (Flaw::Other(what), Some(system)) => Flaw::Other(format!("{what} (of its imports, {system})")),
+        (flaw, _) => flaw,
+    })?;
     recognised(wasm, form, kind, survey)
 }
 
@@ -211,7 +216,17 @@ fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<R
             String::from_utf8(text).map_err(|_| Flaw::Near("its section wharf:manifest is not UTF-8 text".to_owned()))
         })
         .transpose()?;
-    let findings = Findings { form, kind, imports: survey.imports, manifest, demand: survey.demand };
+    let of_0_1 = |kind: &Kind| {
+        let accepts = |(module, name): &&(String, String)| module == WASI_0_1 && name == "sock_accept";
+        let import = survey.core_imports.iter().find(accepts).filter(|_| *kind == Kind::Program);
+        import.map(|(module, name)| format!("{module}.{name}"))
+    };
+    let of_0_2 = |kind: &Kind| {
+        let import = survey.imports.iter().find(|import| import.starts_with("wasi:sockets/tcp"));
+        import.filter(|_| matches!(kind, Kind::Command(_))).cloned()
+    };
+    let sockets = of_0_1(&kind).or_else(|| of_0_2(&kind));
+    let findings = Findings { form, kind, imports: survey.imports, manifest, demand: survey.demand, sockets };
     Ok(Recognised { findings, wasm })
 }
 

@@ -8,6 +8,9 @@
     (export "error-code" (type $error (eq $code)))
     (export "recv" (func (param "max" u32) (result (result (list u8) (error $error)))))
     (export "send" (func (param "data" (list u8)) (result (result (error $error)))))
+    (type $way (enum "read" "write" "both"))
+    (export "direction" (type $direction (eq $way)))
+    (export "shutdown" (func (param "how" $direction) (result (result (error $error)))))
     (export "set-timeout" (func (param "timeout" (option u64))))))
 
   ;; `recv` needs somewhere to put what it heard before the handler itself exists. One place is enough: a session
@@ -21,15 +24,18 @@
 
   (alias export $connection "recv" (func $connection_recv))
   (alias export $connection "send" (func $connection_send))
+  (alias export $connection "shutdown" (func $connection_shutdown))
   (alias export $connection "set-timeout" (func $connection_set_timeout))
   (core func $recv (canon lower (func $connection_recv) (memory $shared) (realloc $realloc)))
   (core func $send (canon lower (func $connection_send) (memory $shared) (realloc $realloc)))
+  (core func $shutdown (canon lower (func $connection_shutdown) (memory $shared) (realloc $realloc)))
   (core func $set_timeout (canon lower (func $connection_set_timeout)))
 
   (core module $Handler
     (import "memory" "memory" (memory 1))
     (import "connection" "recv" (func $recv (param i32 i32)))
     (import "connection" "send" (func $send (param i32 i32 i32)))
+    (import "connection" "shutdown" (func $shutdown (param i32 i32)))
     (import "connection" "set-timeout" (func $set_timeout (param i32 i64)))
     BODY
     (export "setup" (func $setup))
@@ -40,6 +46,7 @@
     (with "connection" (instance
       (export "recv" (func $recv))
       (export "send" (func $send))
+      (export "shutdown" (func $shutdown))
       (export "set-timeout" (func $set_timeout))))))
 
   (type $step (func (result (result (error string)))))

@@ -3,6 +3,7 @@
 (module
   (import "wharf:handler/connection@VERSION" "recv" (func $recv (param i32 i32)))
   (import "wharf:handler/connection@VERSION" "send" (func $send (param i32 i32 i32)))
+  (import "wharf:handler/connection@VERSION" "shutdown" (func $shutdown (param i32 i32)))
   (import "wharf:handler/connection@VERSION" "set-timeout" (func $set_timeout (param i32 i64)))
   IMPORTS
   MEMORY

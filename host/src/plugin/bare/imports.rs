@@ -3,12 +3,13 @@
 //! Those that may have bytes for the guest return how many these are, or [`NOTHING`], and [`place`] is called next with where they are to be.
 
 use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
-use wasmtime_wasi::p1;
 
+use super::super::calls;
 use super::super::connection::{self, Done, Received, settle};
 use super::super::contract::{Address, Direction, ErrorCode, inet};
 use super::super::datagram;
 use super::super::instance::State;
+use super::super::limits::COPIED;
 use super::super::output::Output;
 use super::super::patience::Wait;
 use super::exchange::{Bytes, NOTHING, Slot, Told, memory, out_of_bounds, place, span};
@@ -62,7 +63,7 @@ fn tell(store: &mut StoreContextMut<'_, State>, address: Address, at: u32) -> wa
 /// # Errors
 /// A name is defined twice, which every start of the program would show.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    p1::add_to_linker_async(linker, State::wasi_0_1)?;
+    calls::link_0_1(linker)?;
     link_connection(linker)?;
     type SendTo = (u32, u32, u32, u32, u32, u32, u32);
     linker.func_wrap(
@@ -92,7 +93,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 let data = Outgoing::checked(&mut store, at, length)?;
                 let destination = destination(memory(&mut store)?.0, kind, [a, b, c])?;
                 let sent = datagram::send_to(&mut store, &data, destination).await;
-                let sent = settle(&mut store, sent);
+                let sent = settle(&mut store, sent)?;
                 done(&mut store, sent, slot)
             })
         },
@@ -122,7 +123,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         if result[0] != 1 {
             return Err(wasmtime::format_err!("invalid value for a result: {}", result[0]));
         }
-        let text = span(memory, word(4), word(8))?.to_owned();
+        let text = copied(memory, word(4), word(8))?.to_owned();
         state.exchange.complain(String::from_utf8(text)?);
         wasmtime::Result::Ok(())
     })?;
@@ -138,7 +139,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 None => at_rest(&mut caller.as_context_mut(), max, wait).await?,
             };
             let mut store = caller.as_context_mut();
-            match settle(&mut store, received) {
+            match settle(&mut store, received)? {
                 // All that there is to be written is written when it is placed.
                 Ok(bytes) => Ok(store.data_mut().exchange.deliver(Bytes::Received(bytes), Told::Result(slot))),
                 Err(error) => done(&mut store, Err(error), slot),
@@ -149,7 +150,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         let mut store = caller.as_context_mut();
         let (memory, state) = memory(&mut store)?;
         let data = span(memory, at, length)?;
-        let sent = if data.is_empty() { Ok(0) } else { state.client.try_send(data) };
+        let sent = if data.is_empty() { Ok(0) } else { state.client.try_send(data)? };
         match sent {
             Ok(sent) => {
                 if sent > 0 {
@@ -176,7 +177,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 };
                 let data = Outgoing::checked(&mut store, at, length)?;
                 let sent = connection::send(&mut store, &data).await;
-                let sent = settle(&mut store, sent);
+                let sent = settle(&mut store, sent)?;
                 done(&mut store, sent, slot)
             })
         },
@@ -223,6 +224,9 @@ async fn at_rest(store: &mut StoreContextMut<'_, State>, max: u32, mut wait: Wai
     received.ok_or_else(|| wasmtime::format_err!("a guest is laid to rest but once"))
 }
 
+/// The most that a guest prints at once, which is what WASI says of the function that it calls for that.
+const PRINTED: usize = 4096;
+
 /// Handles of the two streams, as guests hold them.
 const STREAMS: [(&str, u32); 2] = [("stdout", 1), ("stderr", 2)];
 
@@ -242,8 +246,14 @@ fn link_print(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let number = STREAMS.iter().position(|(_, known)| *known == handle);
             let number = number.ok_or_else(|| wasmtime::format_err!("unknown handle index {handle}"))?;
             let output = state.exchange.printed[number]
-                .get_or_insert_with(|| Output::new(state.origin.clone(), STREAMS[number].0));
-            output.push(span(memory, at, length)?);
+                .get_or_insert_with(|| Output::new(state.origin.clone(), STREAMS[number].0, state.cpu.account()));
+            let bytes = span(memory, at, length)?;
+            if bytes.len() > PRINTED {
+                return Err(wasmtime::format_err!(
+                    "Buffer too large for blocking-write-and-flush (expected at most {PRINTED})"
+                ));
+            }
+            output.push(bytes);
             let tag = memory.get_mut(slot as usize).ok_or_else(out_of_bounds)?;
             *tag = 0;
             Ok(())
@@ -252,9 +262,17 @@ fn link_print(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// Bytes of the guest's that are looked through and copied here, of which a component could not hand over more either.
+fn copied(memory: &[u8], at: u32, length: u32) -> wasmtime::Result<&[u8]> {
+    if length as usize > COPIED {
+        return Err(wasmtime::format_err!("too much data is being copied between the host and the guest"));
+    }
+    span(memory, at, length)
+}
+
 /// An address among a function's parameters: which kind, and what of it. What is no address is the guest's to hear of.
 fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Result<Endpoint, ErrorCode>> {
-    let text = |at, length| -> wasmtime::Result<&str> { Ok(str::from_utf8(span(memory, at, length)?)?) };
+    let text = |at, length| -> wasmtime::Result<&str> { Ok(str::from_utf8(copied(memory, at, length)?)?) };
     Ok(match (kind, a) {
         (0, _) => inet(text(a, b)?, c as u16),
         (1, 0) => Ok(Endpoint::Unix(None)),

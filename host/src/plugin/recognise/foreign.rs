@@ -12,7 +12,7 @@ struct Sign {
     remedy: &'static str,
 }
 
-const SIGNS: [Sign; 6] = [
+const SIGNS: [Sign; 14] = [
     Sign {
         import: |module, name| module == "wasi" && name == "thread-spawn",
         made: "a program with threads",
@@ -42,6 +42,49 @@ const SIGNS: [Sign; 6] = [
         },
         made: "built for JavaScript by emscripten",
         remedy: "build it for WASI, with `zig cc` or the WASI SDK: `wharf new NAME --lang c`",
+    },
+    Sign {
+        import: |module, _| module == "js_code" || module.starts_with("./") && module.ends_with(".uninstantiated.mjs"),
+        made: "built for JavaScript by Kotlin",
+        remedy: "Kotlin needs garbage-collected types, which this host does not have; write it in another language: `wharf new --help`",
+    },
+    Sign {
+        import: |module, _| module == "dart2wasm",
+        made: "built for JavaScript by Dart",
+        remedy: "Dart needs garbage-collected types, which this host does not have; write it in another language: `wharf new --help`",
+    },
+    Sign {
+        import: |module, name| module.starts_with("extism:") || module == "env" && name.starts_with("extism_"),
+        made: "an Extism plugin, which is called with bytes and has no connection",
+        remedy: "build it without Extism's PDK, for wasm32-wasip2 and with the contract's exports: `wharf new NAME --lang rust`",
+    },
+    Sign {
+        import: |module, name| module == "env" && name.starts_with("proxy_"),
+        made: "a proxy-wasm filter, which lives in a proxy such as Envoy",
+        remedy: "build it without the proxy-wasm SDK, for wasm32-wasip2 and with the contract's exports: `wharf new NAME --lang rust`",
+    },
+    Sign {
+        import: |module, _| module == "wapc",
+        made: "a waPC guest, which is called with bytes and has no connection",
+        remedy: "build it without waPC's SDK, for wasm32-wasip2 and with the contract's exports: `wharf new NAME --lang rust`",
+    },
+    Sign {
+        import: |module, _| module.starts_with("fastly_"),
+        made: "a program for Fastly Compute, which answers HTTP requests",
+        remedy: "build it without Fastly's SDK, for wasm32-wasip2 and with the contract's exports: `wharf new NAME --lang rust`",
+    },
+    Sign {
+        import: |module, _| module.starts_with("spin-") || module.starts_with("spin_") || module == "fermyon:spin",
+        made: "an application for Spin, which answers HTTP requests",
+        remedy: "build it without Spin's SDK, for wasm32-wasip2 and with the contract's exports: `wharf new NAME --lang rust`",
+    },
+    Sign {
+        import: |module, name| {
+            let sockets = ["sock_open", "sock_bind", "sock_listen", "sock_connect", "sock_getaddrinfo"];
+            module.starts_with("wasix_") || module == WASI_0_1 && sockets.contains(&name)
+        },
+        made: "a program with sockets of WasmEdge's or WASIX's",
+        remedy: "its client is its stdin and stdout here; build it for wasm32-wasip1 without sockets of its own",
     },
     Sign {
         import: |module, _| module == "wasi_unstable",
@@ -80,6 +123,22 @@ pub(super) fn strays(survey: &Survey, wasm: &[u8]) -> Option<String> {
     (!strays.is_empty()).then(stray)
 }
 
+/// Whose interfaces a component's imports are, where there is more to say of them than that they are not here: how they begin, and that.
+const SYSTEMS: [(&str, &str); 6] = [
+    ("fermyon:", "these are Spin's, whose components answer HTTP requests; build it without Spin's SDK"),
+    ("spin:", "these are Spin's, whose components answer HTTP requests; build it without Spin's SDK"),
+    ("fastly:", "these are Fastly Compute's, whose components answer HTTP requests; build it without Fastly's SDK"),
+    ("wasmcloud:", "these are wasmCloud's; build it without wasmCloud's SDK"),
+    ("extism:", "these are Extism's; build it without Extism's PDK"),
+    ("wasi:http/", "jco and componentize-js put wasi:http into whatever they build, unless told `--disable http`"),
+];
+
+/// What there is to say of the system that a component with these imports was made for.
+pub(super) fn system(imports: &[String]) -> Option<&'static str> {
+    let known = |(prefix, _): &&(&str, &str)| imports.iter().any(|import| import.starts_with(prefix));
+    SYSTEMS.iter().find(known).map(|(_, words)| *words)
+}
+
 /// What a component imports that this host does not have, told by the names. None where it is not for the names that it
 /// can't be linked.
 pub(in super::super) fn unmet(imports: &[String]) -> Option<String> {
@@ -100,7 +159,9 @@ pub(in super::super) fn unmet(imports: &[String]) -> Option<String> {
     let given = format!(
         "a component is given {PACKAGE}@{VERSION}, and of wasi:…@0.2 cli, clocks, filesystem, io, random, sockets"
     );
-    (!unmet.is_empty()).then(|| format!("it imports {}, which this host does not have: {given}", shortened(&unmet)))
+    let more = system(&unmet).map_or(String::new(), |words| format!("; {words}"));
+    (!unmet.is_empty())
+        .then(|| format!("it imports {}, which this host does not have: {given}{more}", shortened(&unmet)))
 }
 
 /// What of wasm the host leaves out, in words.
@@ -108,7 +169,7 @@ fn left_out() -> [(WasmFeatures, &'static str); 7] {
     [
         (WasmFeatures::THREADS | WasmFeatures::SHARED_EVERYTHING_THREADS, "threads (shared memory or atomics)"),
         (WasmFeatures::EXCEPTIONS | WasmFeatures::LEGACY_EXCEPTIONS, "exceptions"),
-        (WasmFeatures::GC, "garbage-collected types"),
+        (WasmFeatures::GC, "garbage-collected types (as Kotlin, Dart and Java have them)"),
         (WasmFeatures::STACK_SWITCHING, "stack switching"),
         (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes"),
         (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic"),
