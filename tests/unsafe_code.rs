@@ -8,13 +8,15 @@ use std::path::Path;
 use crate::harness::guests::root;
 
 /// Files with the places that each has.
-const PLACES: [(&str, usize); 9] = [
+const PLACES: [(&str, usize); 10] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
     ("guest-sdk/src/export.rs", 1),
     // Descriptors that this process was started with.
     ("host/src/activation.rs", 1),
     // Memory that is asked for, and given back.
     ("host/src/capacity.rs", 1),
+    // Leases of files.
+    ("host/src/file.rs", 1),
     // Readiness of a socket.
     ("host/src/listen/listener.rs", 1),
     // What recv(2) wrote into a buffer's spare room.

@@ -45,7 +45,8 @@ impl Drop for Claim {
     }
 }
 
-fn overlap(a: &Address, b: &Address) -> bool {
+/// Whether one of the two can't be had where the other is.
+pub fn overlap(a: &Address, b: &Address) -> bool {
     match (a, b) {
         (Address::Tcp(a), Address::Tcp(b)) | (Address::Udp(a), Address::Udp(b)) => {
             let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();

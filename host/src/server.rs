@@ -1,7 +1,7 @@
 //! Servers: one listener each, its plugin and its settings.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -19,6 +19,8 @@ use crate::verify::{Refused, Verifier};
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
     terms: RwLock<Arc<Terms>>,
+    /// Those that were replaced, for as long as a session has them.
+    before: Mutex<Vec<Weak<Terms>>>,
     swapped: Notify,
     commons: Commons,
 }
@@ -27,7 +29,7 @@ impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
         let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare };
-        Self { terms: RwLock::new(Arc::new(terms)), swapped: Notify::new(), commons }
+        Self { terms: RwLock::new(Arc::new(terms)), before: Mutex::default(), swapped: Notify::new(), commons }
     }
 
     /// What the next session begins with.
@@ -38,9 +40,25 @@ impl Service {
     /// Lets new sessions begin with this generation and these settings.
     pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        *terms = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        let new = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        let old = std::mem::replace(&mut *terms, new);
         drop(terms);
+        let mut before = self.before();
+        before.retain(|terms| terms.strong_count() > 0);
+        before.push(Arc::downgrade(&old));
+        drop(before);
         self.swapped.notify_waiters();
+    }
+
+    /// What sessions of this generation have, which is no longer current.
+    pub fn terms_of(&self, generation: &Arc<Generation>) -> Vec<Weak<Terms>> {
+        let is_of_it =
+            |terms: &&Weak<Terms>| terms.upgrade().is_some_and(|terms| Arc::ptr_eq(&terms.generation, generation));
+        self.before().iter().filter(is_of_it).cloned().collect()
+    }
+
+    fn before(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,6 +85,28 @@ impl Server {
         let commons = &service.commons;
         let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
         let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, error))?);
+        Ok(Self::over(listener, asked.clone(), service))
+    }
+
+    /// Begins to accept for another plugin. What the kernel holds is that one's; sessions go on.
+    pub async fn pass_on(self, service: &Arc<Service>) -> Self {
+        // It is ended where it waits, so never with a request in its hands.
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        self.stop.cancel();
+        let Self { listener, _claim, .. } = self;
+        drop(_claim);
+        let address = listener.address().clone();
+        let mut server = Self::over(listener, address, service);
+        let settings = service.terms().settings.clone();
+        server.adjust(&settings);
+        server
+    }
+
+    fn over(listener: Arc<Listener>, asked: Address, service: &Arc<Service>) -> Self {
+        let terms = service.terms();
+        let Terms { plugin, settings, .. } = &*terms;
+        let commons = &service.commons;
         let claim = commons.ports.claim(listener.address(), plugin.clone());
         let cap = cap(settings);
         let caps = Caps {
@@ -101,12 +141,17 @@ impl Server {
             }
         });
         tokio::spawn(upkeep(service.clone(), listener.address().clone(), stop.clone()));
-        Ok(Self { asked: asked.clone(), listener, _claim: claim, caps, cap, stop, accepting })
+        Self { asked, listener, _claim: claim, caps, cap, stop, accepting }
     }
 
     /// The address as the manifest has it.
     pub fn asked(&self) -> &Address {
         &self.asked
+    }
+
+    /// Whether a manifest means it by this address.
+    pub fn is_at(&self, address: &Address) -> bool {
+        address == self.asked() || address == self.address()
     }
 
     /// The address with its real port.
@@ -187,18 +232,20 @@ async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken
     loop {
         // Asked for before the terms are read: a swap in between is not missed.
         let swapped = service.swapped.notified();
-        let terms = service.terms();
+        let interval = {
+            let terms = service.terms();
+            terms.generation.guest.has_hooks().then_some(terms.settings.service_interval)
+        };
         let due = async {
-            if terms.generation.guest.has_hooks() {
-                tokio::time::sleep(terms.settings.service_interval).await;
-            } else {
-                std::future::pending().await
+            match interval {
+                Some(interval) => tokio::time::sleep(interval).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = swapped => {}
-            () = due => session::service_actions(&terms, &address).await,
+            () = due => session::service_actions(&service.terms(), &address).await,
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct ManifestFile {
     pub(super) args: Option<Vec<String>>,
     pub(super) max_packet_size: Option<NonZeroU32>,
     pub(super) max_children: Option<NonZeroU32>,
+    pub(super) max_generations: Option<NonZeroU32>,
     pub(super) daemon_threads: Option<bool>,
     pub(super) block_on_close: Option<bool>,
     pub(super) allow_reuse_address: Option<bool>,
@@ -60,6 +61,7 @@ pub(super) struct TimeoutsFile {
     pub(super) handle: Option<Span>,
     pub(super) finish: Option<Span>,
     pub(super) drain: Option<Span>,
+    pub(super) replaced: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -228,9 +230,8 @@ impl ManifestFile {
     }
 
     fn within_a_plugins_rights(&self, place: &str) -> Result<(), ConfigError> {
-        let addresses = self.listen.iter().flat_map(|list| &list.0);
-        if let Some(wide) = addresses
-            .into_iter()
+        if let Some(wide) = self
+            .addresses()
             .find(|address| !matches!(address, Address::Tcp(addr) | Address::Udp(addr) if addr.ip().is_loopback()))
         {
             return Err(ConfigError::new(
@@ -242,6 +243,11 @@ impl ManifestFile {
             return Err(ConfigError::new(format_args!("{place}: grants"), "only the operator's own file may grant"));
         }
         Ok(())
+    }
+
+    /// The addresses that it names.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listen.iter().flat_map(|list| &list.0)
     }
 
     pub(super) fn has_address(&self) -> bool {
@@ -273,6 +279,7 @@ impl ManifestFile {
             args: self.args.or(base.args),
             max_packet_size: self.max_packet_size.or(base.max_packet_size),
             max_children: self.max_children.or(base.max_children),
+            max_generations: self.max_generations.or(base.max_generations),
             daemon_threads: self.daemon_threads.or(base.daemon_threads),
             block_on_close: self.block_on_close.or(base.block_on_close),
             allow_reuse_address: self.allow_reuse_address.or(base.allow_reuse_address),
@@ -301,6 +308,7 @@ impl ManifestFile {
                 handle: self.timeouts.handle.or(base.timeouts.handle),
                 finish: self.timeouts.finish.or(base.timeouts.finish),
                 drain: self.timeouts.drain.or(base.timeouts.drain),
+                replaced: self.timeouts.replaced.or(base.timeouts.replaced),
             },
             limits: LimitsFile {
                 memory: self.limits.memory.or(base.limits.memory),

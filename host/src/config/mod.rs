@@ -12,7 +12,7 @@ pub use address::Address;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
 pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
-pub use text::{ConfigError, LARGEST, read};
+pub use text::{ConfigError, LARGEST, read_when_written};
 pub use units::{Size, Span};
 
 /// The known word that `word` was probably meant to be; none where nothing is near.

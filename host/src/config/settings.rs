@@ -23,6 +23,8 @@ pub struct Settings {
     pub max_connections: u32,
     /// Children at once, on each of the plugin's listeners; they count as sessions, too.
     pub max_children: u32,
+    /// Generations that may have sessions at once, the current one among them.
+    pub max_generations: u32,
     pub per_source: PerSource,
     /// Whether a connection's sandbox is made only when its client's first byte has come, or its end.
     pub instance_on_first_byte: bool,
@@ -109,8 +111,10 @@ pub struct Timeouts {
     /// `handle` as a whole.
     pub handle: Duration,
     pub finish: Duration,
-    /// How long sessions may go on once their server stops, or their generation is replaced.
+    /// How long sessions may go on once their server stops.
     pub drain: Duration,
+    /// How long they may once their generation is replaced; none if until they end.
+    pub replaced: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +195,7 @@ impl Settings {
         Ok(Self {
             concurrency,
             max_children: all.max_children.map_or(40, NonZeroU32::get),
+            max_generations: all.max_generations.map_or(8, NonZeroU32::get),
             per_source: PerSource {
                 connections: all.max_connections_per_source.map(NonZeroU32::get),
                 rate: all.max_rate_per_source.map(NonZeroU32::get),
@@ -234,6 +239,7 @@ impl Settings {
                 handle: span(all.timeouts.handle, 24 * 60 * 60),
                 finish: span(all.timeouts.finish, 10),
                 drain: span(all.timeouts.drain, 30),
+                replaced: all.timeouts.replaced.map(|span| span.0),
             },
             limits: Limits {
                 memory: all.limits.memory.map_or(Self::LIMITS.memory, |size| size.0),

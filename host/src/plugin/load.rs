@@ -110,6 +110,9 @@ pub enum Refusal {
     /// The host or the machine failed, which may pass without any change of the file.
     #[error("the host failed to load it: {0}")]
     Host(String),
+    /// Somebody does not get done with writing its files.
+    #[error("{0}")]
+    Changing(String),
 }
 
 impl Refusal {
@@ -119,7 +122,7 @@ impl Refusal {
 
     /// Whether the same file may be taken the next time.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Host(_))
+        matches!(self, Self::Host(_) | Self::Changing(_))
     }
 
     fn host(reason: impl std::fmt::Display) -> Self {

@@ -37,7 +37,7 @@ pub use connection::Connection;
 pub use datagram::DatagramSocket;
 pub use engine::Engines;
 pub use fault::{Cause, Fault, Kind, Phase};
-pub use folder::{Files, Fingerprint, Folder, Found, Source};
+pub use folder::{Files, Fingerprint, Folder, Found, Source, Unread, Version};
 pub use generation::{DrainDeadline, Generation};
 pub use guest::{Guest, Origin, Peer, Phases, Request, Running};
 pub use load::{Facts, Loaded, Loader, Refusal, STDIO, TRIALS, WARM_INSTANCES, revive};
