@@ -17,7 +17,7 @@ use crate::harness::{Client, Folder, Wharf, answer, ask_url};
 const SECONDS: u64 = 6;
 const CLIENTS: usize = 8;
 /// How long, in milliseconds, what is slow to compile takes at the least. What was put back later may have served.
-const COMPILED: u64 = 700;
+const COMPILED: u64 = 250;
 
 /// What clients and the walk know of each other.
 #[derive(Default)]
@@ -102,8 +102,6 @@ fn nobody_notices_a_folder_that_never_stands_still() {
             sees(&wharf, wharf.pid(), &walk, &known, outcome);
             steps += 1;
         }
-        let outcome = walk.put_back();
-        sees(&wharf, wharf.pid(), &walk, &known, outcome);
         known.writes(walk.newest() + 1);
         let outcome = walk.end();
         sees(&wharf, wharf.pid(), &walk, &known, outcome);

@@ -107,9 +107,9 @@ pub fn slow_to_compile(text: &str) -> Guest {
     with_dead_code(text, 50_000)
 }
 
-/// The same, but for a second, and little enough that it is loaded in the end.
+/// The same, but for less than a second, and little enough that it is loaded in the end.
 pub fn slow_to_load(text: &str) -> Guest {
-    with_dead_code(text, 12_000)
+    with_dead_code(text, 4_000)
 }
 
 fn with_dead_code(text: &str, steps: usize) -> Guest {

@@ -156,12 +156,6 @@ impl<'f> Walk<'f> {
         if is_new && self.random.u8(..4) == 0 { Outcome::Unwatched } else { outcome }
     }
 
-    /// A version that is put back while it loads, for walks that are too short to come to one.
-    pub fn put_back(&mut self) -> Outcome {
-        self.settings();
-        self.make(Step::PutBack)
-    }
-
     /// The number that a version says which was put back.
     pub const UNDONE: u32 = 1_000_000;
 
@@ -233,7 +227,7 @@ impl<'f> Walk<'f> {
                 let begun = Instant::now();
                 // The content counts, whatever the name says.
                 self.put(Step::Renamed, &undone.bytes);
-                thread::sleep(Duration::from_millis(self.random.u64(..300)));
+                thread::sleep(Duration::from_millis(self.random.u64(..150)));
                 self.put(Step::Renamed, &before);
                 Outcome::PutBack(begun.elapsed())
             }
