@@ -117,7 +117,7 @@ fn no_more_generations_have_sessions_than_the_operator_says() {
     let mut before = "A";
     for text in ["B", "C"] {
         let mut client = Client::connect(address);
-        client.hears(&format!("{before} "));
+        client.hears(format!("{before} "));
         clients.push(client);
         folder.plugin("answers", &answers(text));
         becomes(&wharf, address, text);

@@ -207,7 +207,7 @@ fn lease(file: &File) -> Lease {
     // These say the same when it is their server that gives no lease.
     let remote = [libc::NFS_SUPER_MAGIC, libc::SMB_SUPER_MAGIC, 0xFF53_4D42, 0xFE53_4D42];
     match fstatfs(file) {
-        Ok(system) if refused && !remote.contains(&(system.f_type as i64 & 0xFFFF_FFFF)) => Lease::Refused,
+        Ok(system) if refused && !remote.contains(&(system.f_type & 0xFFFF_FFFF)) => Lease::Refused,
         _ => Lease::Unknown,
     }
 }

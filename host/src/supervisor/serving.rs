@@ -58,11 +58,6 @@ impl Serving {
         &self.loaded
     }
 
-    /// The addresses that could not be had.
-    pub(super) fn failing(&self) -> impl Iterator<Item = &Address> {
-        self.failing.iter().map(|(address, _)| address)
-    }
-
     pub(super) fn is_failing(&self) -> bool {
         !self.failing.is_empty()
     }
