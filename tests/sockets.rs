@@ -1,9 +1,12 @@
 //! The settings of sockets that are the kernel's to heed: who may share a port, what may linger on it, when small writes leave.
 
+use std::net::TcpListener;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::harness::guests::{root, rust, shipped};
-use crate::harness::{Client, DatagramClient, Folder, Wharf, answer, answers, ask};
+use crate::harness::{Client, DatagramClient, Folder, Launch, Wharf, answer, answers, ask};
 
 /// A folder with a plugin that listens at `url`; the plugin fits the address.
 fn folder(url: &str, text: &str, settings: &str) -> Folder {
@@ -34,6 +37,102 @@ fn a_port_can_be_shared_where_both_servers_allow_it() {
         }
         second.stop();
     }
+}
+
+#[test]
+fn within_a_host_an_address_has_one_plugin_even_where_ports_are_shared() {
+    for any in ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"] {
+        let settings = "allow-reuse-port = true";
+        let folder = folder(any, "A", settings);
+        let wharf = Wharf::serve(&folder);
+        let url = wharf.url("shared");
+        let asks = || match url.strip_prefix("tcp://") {
+            Some(address) => assert_eq!(ask(address.parse().expect("an address"), "x"), answer("A")),
+            None => drop(DatagramClient::to(&url).send("hello").hears("HELLO")),
+        };
+        let guest = if any.starts_with("udp:") { shipped("upper-udp") } else { answers("B") };
+        // A wildcard would get what the other one does not, and the other way round.
+        for (name, listen) in [("same", url.clone()), ("wide", url.replace("127.0.0.1", "0.0.0.0"))] {
+            folder.manifest(name, &format!("listen = '{listen}'\n{settings}")).plugin(name, &guest);
+            let failed = wharf.event("failed", name);
+            assert!(failed.reason.contains(&format!("plugin shared has {url}")), "{}", failed.reason);
+        }
+        for _ in 0..50 {
+            asks();
+        }
+        folder.remove("wide.toml");
+        folder.remove(&format!("wide.{}", guest.extension));
+        wharf.event("unloaded", "wide");
+        folder.remove(&format!("shared.{}", if any.starts_with("udp:") { &guest.extension } else { "wat" }));
+        wharf.event("unloaded", "shared");
+        assert_eq!(wharf.url("same"), url, "once it is free");
+        wharf.stop();
+    }
+}
+
+#[test]
+fn a_plugin_itself_asks_neither_for_a_shared_port_nor_for_many_addresses() {
+    let folder = Folder::new();
+    let wharf = Wharf::serve(&folder);
+    let many: Vec<String> = (0..4000).map(|n| format!("'tcp://127.0.{}.{}:4000'", n / 250, n % 250 + 1)).collect();
+    for (name, manifest, wrong) in [
+        ("shares", "listen = 'tcp://127.0.0.1:0'\nallow-reuse-port = true".to_owned(), "allow-reuse-port"),
+        ("many", format!("listen = [{}]", many.join(", ")), "4000 addresses, more than 16"),
+    ] {
+        folder.manifest(name, "").plugin(name, &answers("B").assembled().with_manifest(&manifest));
+        let refused = wharf.event("refused", name);
+        for part in ["inside", wrong, "operator"] {
+            assert!(refused.reason.contains(part), "no {part:?} in: {}", refused.reason);
+        }
+    }
+    folder.manifest("wide", &format!("listen = [{}]", many.join(", "))).plugin("wide", &answers("B"));
+    let refused = wharf.event("refused", "wide");
+    assert!(refused.reason.contains("4000 addresses") && refused.reason.contains("1024 at most"), "{}", refused.reason);
+    wharf.stop();
+}
+
+#[test]
+fn listeners_leave_descriptors_to_sessions_the_folder_and_an_upgrade() {
+    let folder = Folder::new();
+    let addresses = vec!["'tcp://127.0.0.1:0'"; 500].join(", ");
+    folder.manifest("many", &format!("listen = [{addresses}]")).plugin("many", &answers("A"));
+    let mut wharf = Launch::with_descriptors(256, ["serve".as_ref(), folder.path()]).start();
+    let address = wharf.address("many");
+    let failed = wharf.event("failed", "many");
+    assert!(failed.reason.contains("no descriptors are left"), "{}", failed.reason);
+    assert_eq!(ask(address, "x"), answer("A"));
+
+    // It reads the folder, loads a plugin, and is replaced.
+    folder.plugin("late", &answers("B"));
+    wharf.event("loaded", "late");
+    assert!(wharf.event("failed", "late").reason.contains("no descriptors are left"));
+    wharf.signal(Signal::USR2);
+    let successor = wharf.upgraded();
+    assert_eq!(wharf.exited(), 0);
+    assert_eq!(ask(address, "x"), answer("A"));
+
+    // Once the many are gone, the other one has its address.
+    wharf.forget_events();
+    folder.remove("many.wat");
+    wharf.event("unloaded", "many");
+    assert_eq!(ask(wharf.address("late"), "x"), answer("B"));
+    successor.signal(Signal::TERM);
+    wharf.all_ended();
+}
+
+#[test]
+fn a_run_that_can_not_have_every_address_says_that_it_ends() {
+    let folder = folder("tcp://127.0.0.1:0", "A", "");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = format!("tcp://{}", holder.local_addr().expect("bound"));
+    let plugin = folder.path().join("shared.wat");
+    let arguments = ["run".as_ref(), plugin.as_os_str(), "--listen".as_ref(), "tcp://127.0.0.1:0".as_ref()];
+    let mut wharf = Launch::new(arguments).args([&taken]).start();
+    let failed = wharf.event("failed", "shared");
+    assert_eq!(failed.url, taken);
+    wharf.logs(&["ERROR", "the host ends", &taken]);
+    assert_eq!(wharf.ended(), 1);
+    drop(holder);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Unix sockets: whose the file is, who may use it, and when it goes.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::{Signal, geteuid};
 use xtask::left_out;
 
 use crate::harness::guests::{rust, shipped};
@@ -300,6 +301,121 @@ fn a_successors_file_is_not_removed() {
         let successor = Holder::bind(family, &path);
         wharf.stop();
         successor.is_reached_at(&path);
+    }
+}
+
+/// A folder that belongs to another user, who may put what he likes into it; none where only root could make one.
+fn folder_of_another_user(folder: &Folder) -> Option<PathBuf> {
+    if !geteuid().is_root() {
+        left_out::note("Unix sockets in another user's folder: only root may give folders away");
+        return None;
+    }
+    let theirs = folder.parent().join("theirs");
+    fs::create_dir(&theirs).expect("create");
+    chown(&theirs, Some(1234), Some(1234)).expect("root may");
+    Some(theirs)
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_sockets_file_is_neither_given_away_nor_removed() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        let Some(theirs) = folder_of_another_user(&folder) else { return };
+        let (socket, precious) = (theirs.join("upper.sock"), folder.parent().join("precious"));
+        fs::write(&precious, "secret").expect("write");
+        fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).expect("set");
+        let listen = family.listen(&folder, "theirs/upper");
+        let set = |mode: &str| {
+            folder.manifest("upper", &format!("{listen}[unix]\nuser = '1234'\ngroup = '1234'\nmode = '{mode}'"));
+        };
+        set("0600");
+        let wharf = Wharf::serve(&folder);
+        answers_at(&wharf.url("upper"));
+        assert_eq!(fs::metadata(&socket).expect("it is there").uid(), 1234);
+        wharf.event("loaded", "upper");
+
+        // It is moved away, and a link to a file of root's is put in its place.
+        fs::rename(&socket, theirs.join("moved")).expect("rename");
+        symlink(&precious, &socket).expect("link");
+        set("0666");
+        wharf.event("loaded", "upper");
+        folder.plugin("other", &shipped("echo"));
+        wharf.event("listening", "other");
+        let file = fs::metadata(&precious).expect("it is there");
+        assert_eq!((file.uid(), file.gid(), mode(&precious)), (0, 0, 0o600), "{family:?}");
+        assert_eq!(mode(&theirs.join("moved")), 0o666, "what was bound is what is changed");
+        wharf.stop();
+        assert!(precious.exists() && fs::symlink_metadata(&socket).is_ok(), "and neither is removed");
+    }
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_sockets_keeps_what_is_in_it() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        let [ours, others] = ["ours", "others"].map(|name| folder.parent().join(name));
+        fs::create_dir(&ours).expect("create");
+        fs::create_dir(&others).expect("create");
+        folder.manifest("upper", &family.listen(&folder, "ours/upper"));
+        let wharf = Wharf::serve(&folder);
+        answers_at(&wharf.url("upper"));
+        let holder = Holder::bind(family, &others.join("upper.sock"));
+        renameat_with(CWD, &ours, CWD, &others, RenameFlags::EXCHANGE).expect("exchange");
+        wharf.stop();
+        holder.is_reached_at(&ours.join("upper.sock"));
+        assert!(!others.join("upper.sock").exists(), "its own is removed where it is by now");
+    }
+}
+
+#[test]
+fn a_link_to_a_dead_sockets_file_is_no_such_file() {
+    for family in FAMILIES {
+        let (folder, path) = upper(family, "");
+        let dead = folder.parent().join("dead.sock");
+        drop(Holder::bind(family, &dead));
+        symlink(&dead, &path).expect("link");
+        let wharf = Wharf::serve(&folder);
+        let failed = wharf.event("failed", "upper");
+        assert!(failed.reason.contains("no socket"), "{}", failed.reason);
+        assert!(dead.exists() && fs::symlink_metadata(&path).is_ok());
+        wharf.stop();
+    }
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_comes_back() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        folder.file("wharf.toml", "rescan = '1h'");
+        // Out of sight of what watches the plugins' folder and the one around it.
+        let place = folder.parent().join("place");
+        fs::create_dir(&place).expect("create");
+        folder.manifest("upper", &family.listen(&folder, "place/upper"));
+        let wharf = Wharf::serve(&folder);
+        let url = wharf.url("upper");
+        answers_at(&url);
+
+        fs::remove_file(place.join("upper.sock")).expect("remove");
+        wharf.signal(Signal::HUP);
+        wharf.logs(&["WARN", "the socket's file is gone", "plugin=upper", &url]);
+        assert_eq!(wharf.event("closed", "upper").url, url);
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+
+        // With its folder, which is made again later.
+        fs::remove_dir_all(&place).expect("remove");
+        wharf.signal(Signal::HUP);
+        wharf.event("failed", "upper");
+        fs::create_dir(&place).expect("create");
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+
+        // At a rescan, too.
+        folder.file("wharf.toml", "rescan = '100ms'");
+        fs::remove_file(place.join("upper.sock")).expect("remove");
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+        wharf.stop();
     }
 }
 

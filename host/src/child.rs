@@ -201,6 +201,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let _interrupt = signal(SignalKind::interrupt())?;
         // Who asks all that are called wharf how they are means the host.
         let _ask = signal(SignalKind::user_defined1())?;
+        // As is a reload, and the end of a terminal.
+        let _hangup = signal(SignalKind::hangup())?;
         // As is an upgrade, when a service manager sends its signal to all processes of a service.
         let _upgrade = signal(SignalKind::user_defined2())?;
         let session = session::serve(arrival, Arc::new(terms), ());

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::capacity::ListenerPlace;
 use crate::commons::Commons;
 use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
@@ -68,6 +69,7 @@ pub struct Server {
     asked: Address,
     listener: Arc<Listener>,
     _claim: Claim,
+    _room: ListenerPlace,
     caps: Caps,
     cap: u32,
     stop: CancellationToken,
@@ -78,14 +80,17 @@ impl Server {
     /// Opens the listener and begins to accept.
     ///
     /// # Errors
-    /// As [`Listener::open`]; an address that another server here has is said to be that server's.
+    /// As [`Listener::open`]; an address that another plugin has, which is named; no descriptors for another listener.
     pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
         let terms = service.terms();
         let Terms { plugin, settings, .. } = &*terms;
         let commons = &service.commons;
+        let mut claim = commons.ports.claim(asked, plugin)?;
+        let room = commons.listener_room.take(asked)?;
         let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
-        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, error))?);
-        Ok(Self::over(listener, asked.clone(), service))
+        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, &claim, error))?);
+        claim.bound(listener.address(), plugin);
+        Ok(Self::over(listener, asked.clone(), service, (claim, room)))
     }
 
     /// Begins to accept for another plugin. What the kernel holds is that one's; sessions go on.
@@ -94,20 +99,24 @@ impl Server {
         self.accepting.abort();
         let _ = self.accepting.await;
         self.stop.cancel();
-        let Self { listener, _claim, .. } = self;
-        drop(_claim);
+        let Self { listener, _claim: mut claim, _room: room, .. } = self;
         let address = listener.address().clone();
-        let mut server = Self::over(listener, address, service);
+        claim.bound(&address, &service.terms().plugin);
+        let mut server = Self::over(listener, address, service, (claim, room));
         let settings = service.terms().settings.clone();
         server.adjust(&settings);
         server
     }
 
-    fn over(listener: Arc<Listener>, asked: Address, service: &Arc<Service>) -> Self {
+    fn over(
+        listener: Arc<Listener>,
+        asked: Address,
+        service: &Arc<Service>,
+        (claim, room): (Claim, ListenerPlace),
+    ) -> Self {
         let terms = service.terms();
-        let Terms { plugin, settings, .. } = &*terms;
+        let settings = &terms.settings;
         let commons = &service.commons;
-        let claim = commons.ports.claim(listener.address(), plugin.clone());
         let cap = cap(settings);
         let caps = Caps {
             host: commons.cap.clone(),
@@ -141,7 +150,7 @@ impl Server {
             }
         });
         tokio::spawn(upkeep(service.clone(), listener.address().clone(), stop.clone()));
-        Self { asked, listener, _claim: claim, caps, cap, stop, accepting }
+        Self { asked, listener, _claim: claim, _room: room, caps, cap, stop, accepting }
     }
 
     /// The address as the manifest has it.
@@ -157,6 +166,11 @@ impl Server {
     /// The address with its real port.
     pub fn address(&self) -> &Address {
         self.listener.address()
+    }
+
+    /// Whether nobody can reach it any more, as the file that stands for its socket was removed.
+    pub fn is_gone(&self) -> bool {
+        self.listener.is_gone()
     }
 
     /// Takes new settings over without closing anything.

@@ -187,6 +187,9 @@ impl<T: TryFrom<String, Error = String>> TryFrom<OneOrMoreText> for OneOrMore<T>
     }
 }
 
+/// The most addresses that the section inside a plugin may list.
+const OWN_ADDRESSES: usize = 16;
+
 /// Who wrote a layer, which decides what it may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
@@ -230,14 +233,23 @@ impl ManifestFile {
     }
 
     fn within_a_plugins_rights(&self, place: &str) -> Result<(), ConfigError> {
+        let operators = |key: &str, wrong: String| {
+            let wrong = format_args!("{wrong}; only the operator's own file may ask for it").to_string();
+            Err(ConfigError::new(format_args!("{place}: {key}"), wrong))
+        };
+        let count = self.listen.as_ref().map_or(0, |list| list.0.len());
+        if count > OWN_ADDRESSES {
+            return operators("listen", format!("{count} addresses, more than {OWN_ADDRESSES}"));
+        }
+        if self.allow_reuse_port.is_some() {
+            // Who shares a port gets some of the clients of the one who had it.
+            return operators("allow-reuse-port", "a port is shared with others".to_owned());
+        }
         if let Some(wide) = self
             .addresses()
             .find(|address| !matches!(address, Address::Tcp(addr) | Address::Udp(addr) if addr.ip().is_loopback()))
         {
-            return Err(ConfigError::new(
-                format_args!("{place}: listen"),
-                format_args!("{wide} is not loopback; only the operator's own file may ask for it"),
-            ));
+            return operators("listen", format!("{wide} is not loopback"));
         }
         if self.grants != GrantsFile::default() {
             return Err(ConfigError::new(format_args!("{place}: grants"), "only the operator's own file may grant"));

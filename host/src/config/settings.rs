@@ -1,6 +1,6 @@
 //! A plugin's settings: its manifest's layers put together, with what is built in where none of them says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -133,6 +133,9 @@ pub struct Grants {
     pub send_to: Vec<IpNet>,
 }
 
+/// The most addresses of one plugin. What goes over all of them, at each change of a manifest, takes no time to speak of.
+const ADDRESSES: usize = 1024;
+
 impl Settings {
     const LIMITS: Limits = Limits { memory: 64 << 20, cpu: Duration::from_secs(10) };
 
@@ -184,11 +187,17 @@ impl Settings {
                 format_args!("add a line to {name}.toml: listen = \"tcp://127.0.0.1:9999\""),
             ));
         }
-        if let Some(twice) = listen.iter().enumerate().find_map(|(i, address)| {
+        if listen.len() > ADDRESSES {
+            let count = listen.len();
+            let wrong = format_args!("{count} addresses; a plugin has {ADDRESSES} at most");
+            return Err(ConfigError::new("listen", wrong));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = listen.iter().find(|address| {
             let fixed = !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
-            (fixed && listen[..i].contains(address)).then_some(address)
+            fixed && !seen.insert(*address)
         }) {
-            return Err(ConfigError::new("listen", format_args!("{twice} stands there twice; once is enough")));
+            return Err(ConfigError::new("listen", format_args!("duplicate address {twice}")));
         }
         let concurrency = all.concurrency.unwrap_or_default();
         let span = |value: Option<Span>, default: u64| value.map_or(Duration::from_secs(default), |span| span.0);
@@ -307,6 +316,8 @@ mod tests {
         for (text, named) in [
             ("listen = 'tcp://0.0.0.0:1'", "tcp://0.0.0.0:1"),
             ("listen = 'unix:///run/x.sock'", "unix:///run/x.sock"),
+            ("listen = 'tcp://127.0.0.1:1'\nallow-reuse-port = true", "allow-reuse-port"),
+            ("allow-reuse-port = false", "allow-reuse-port"),
             ("[grants.env]\nA = 'b'", "grants"),
             ("[[grants.dirs]]\nhost = '.'\nguest = '/'", "grants"),
         ] {

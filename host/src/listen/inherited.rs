@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::Socket;
 
-use super::bind::{Bound, SocketFile};
+use super::bind::Bound;
+use super::socket_file::SocketFile;
 use crate::config::Address;
 
 /// A bound socket on its way from one process to another.

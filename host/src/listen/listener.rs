@@ -9,8 +9,9 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::bind::{Bound, SocketFile, bind, prepare_tcp};
+use super::bind::{Bound, bind, prepare_tcp};
 use super::inherited::{Handed, Inherited, Loan};
+use super::socket_file::SocketFile;
 use super::{Datagrams, Packet, Stream};
 use crate::config::{Address, SocketSettings};
 use crate::endpoint::Endpoint;
@@ -129,6 +130,11 @@ impl Listener {
     /// Closes it here alone: another process has the same socket, and now the file, too.
     pub fn leave(self) {
         self.file.into_iter().for_each(SocketFile::leave);
+    }
+
+    /// Whether the file that stands for it is gone, so that nobody can reach it.
+    pub fn is_gone(&self) -> bool {
+        self.file.as_ref().is_some_and(SocketFile::is_gone)
     }
 
     /// Where it listens, with the real port.

@@ -6,6 +6,7 @@ mod datagram;
 mod inherited;
 mod line;
 mod listener;
+mod socket_file;
 mod stream;
 
 pub use accept::{Caps, Permit, accept_until};

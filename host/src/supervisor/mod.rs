@@ -255,6 +255,7 @@ impl Supervisor {
 
     /// Looks at the folder, and begins what follows from it.
     async fn rescan(&mut self) {
+        self.restore_sockets().await;
         if !self.read_config() {
             // It belongs to what is in the folder: half of it is not to be served with the rest.
             self.next_scan = Instant::now() + LOOK;
@@ -382,6 +383,14 @@ impl Supervisor {
                 Event::Unloaded(&name).emit();
             }
         }
+    }
+
+    /// Has Unix sockets back whose files were removed.
+    async fn restore_sockets(&mut self) {
+        for serving in self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()) {
+            serving.restore().await;
+        }
+        self.schedule_retry();
     }
 }
 

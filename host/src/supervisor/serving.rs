@@ -109,6 +109,20 @@ impl Serving {
         }
     }
 
+    /// Listens anew where a Unix socket's file was removed, perhaps with its folder: nobody finds that socket any more.
+    pub(super) async fn restore(&mut self) {
+        for server in std::mem::take(&mut self.servers) {
+            if !server.is_gone() {
+                self.servers.push(server);
+                continue;
+            }
+            let (asked, address) = (server.asked().clone(), server.address().clone());
+            tracing::warn!(plugin = self.name, %address, "the socket's file is gone; listening anew");
+            self.close_one(server).await;
+            self.listen(asked, 0).await;
+        }
+    }
+
     /// Closes every listener. Sessions go on.
     pub(super) async fn close(&mut self) {
         self.failing.clear();
