@@ -2,10 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::net::sockopt;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal, geteuid, pidfd_getfd, pidfd_open};
+use xtask::left_out;
 
 use crate::harness::guests::{root, rust, shipped};
+use crate::harness::observe::descriptor_numbers;
 use crate::harness::{Client, DatagramClient, Folder, Launch, Wharf, answer, answers, ask};
 
 /// A folder with a plugin that listens at `url`; the plugin fits the address.
@@ -111,8 +115,7 @@ fn listeners_leave_descriptors_to_sessions_the_folder_and_an_upgrade() {
     assert_eq!(wharf.exited(), 0);
     assert_eq!(ask(address, "x"), answer("A"));
 
-    // Once the many are gone, the other one has its address.
-    wharf.forget_events();
+    // Once the many are gone, if not before, the other one has its address.
     folder.remove("many.wat");
     wharf.event("unloaded", "many");
     assert_eq!(ask(wharf.address("late"), "x"), answer("B"));
@@ -191,4 +194,64 @@ fn segments(url: &str, writes: u32) -> u32 {
     let python = Command::new("python3").arg(script).args([url, &writes.to_string()]).output().expect("python3 runs");
     let (said, complained) = (String::from_utf8_lossy(&python.stdout), String::from_utf8_lossy(&python.stderr));
     said.trim().parse().unwrap_or_else(|_| panic!("{url}: {said}{complained}"))
+}
+
+/// Connects, says a word, and is gone without another packet: its socket is closed while it is in repair (`TCP_REPAIR`, 19).
+const VANISHES: &str = r"
+import socket, sys
+client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+assert client.recv(2) == b'A '
+client.setsockopt(socket.IPPROTO_TCP, 19, 1)
+client.close()
+";
+
+#[test]
+fn a_client_that_vanished_is_found_by_probes() {
+    if !geteuid().is_root() {
+        left_out::note("keepalive: only root may have a client vanish without a packet");
+        return;
+    }
+    let settings = "max-connections = 1\ntimeouts.idle = '1h'\n[keepalive]\nidle = '1s'\ninterval = '1s'\ncount = 2";
+    let folder = folder("tcp://127.0.0.1:0", "A", settings);
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("shared");
+    let port = address.port().to_string();
+    let vanished = Command::new("python3").args(["-c", VANISHES, &port]).status().expect("python3 runs");
+    if !vanished.success() {
+        left_out::note("keepalive: this kernel has no TCP_REPAIR");
+        return;
+    }
+    // There is one place, and it is the other's until he is found to be gone.
+    assert_eq!(ask(address, "x"), answer("A"));
+    wharf.stop();
+}
+
+#[test]
+fn connections_are_probed_as_the_manifest_says() {
+    for (settings, probed) in [
+        ("", Some((60, 15, 4))),
+        ("[keepalive]\nidle = '10s'\ninterval = '5s'\ncount = 2", Some((10, 5, 2))),
+        ("keepalive.count = 0", None),
+    ] {
+        let folder = folder("tcp://127.0.0.1:0", "A", settings);
+        let wharf = Wharf::serve(&folder);
+        let mut client = Client::connect(wharf.address("shared"));
+        client.hears("A ");
+        let host = pidfd_open(wharf.pid(), PidfdFlags::empty()).expect("it runs");
+        let copies = descriptor_numbers(wharf.pid()).into_iter();
+        let copies =
+            copies.filter_map(|number| pidfd_getfd(&host, number.try_into().ok()?, PidfdGetfdFlags::empty()).ok());
+        // The listener's and the connection's.
+        let sockets: Vec<_> = copies.filter(|copy| sockopt::tcp_keepcnt(copy).is_ok()).collect();
+        assert_eq!(sockets.len(), 2);
+        for socket in sockets {
+            assert_eq!(sockopt::socket_keepalive(&socket), Ok(probed.is_some()));
+            if let Some((idle, interval, count)) = probed {
+                assert_eq!(sockopt::tcp_keepidle(&socket), Ok(Duration::from_secs(idle)));
+                assert_eq!(sockopt::tcp_keepintvl(&socket), Ok(Duration::from_secs(interval)));
+                assert_eq!(sockopt::tcp_keepcnt(&socket), Ok(count));
+            }
+        }
+        wharf.stop();
+    }
 }

@@ -1,16 +1,20 @@
 //! Unix sockets: whose the file is, who may use it, and when it goes.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::{Signal, geteuid};
 use xtask::left_out;
 
 use crate::harness::guests::{rust, shipped};
-use crate::harness::{Client, DatagramClient, Family, Folder, Launch, Wharf, ask_url};
+use crate::harness::{CONCURRENCIES, Client, DEADLINE, DatagramClient, Family, Folder, Launch, Wharf, ask_url};
 
 /// Those with a file.
 const FAMILIES: [Family; 2] = [Family::Unix, Family::Unixgram];
@@ -462,6 +466,57 @@ fn a_datagram_client_without_a_name_costs_its_own_session_only() {
     wharf.logs(&["session failed", "plugin=misbehave", &gone.name(), "phase=handle", "cause=\"error: "]);
     named.send("hello").hears("hello");
     wharf.stop();
+}
+
+/// Sends a datagram to the server at the second path, from a socket that is bound to the first one in its own folder.
+const FROM_A_RELATIVE_PATH: &str = r"
+import os, socket, sys
+os.chdir(sys.argv[1])
+client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+client.bind(sys.argv[2])
+client.sendto(b'hello', sys.argv[3])
+";
+
+#[test]
+fn a_datagram_client_with_a_relative_name_is_not_taken_for_another() {
+    let folder = Folder::new();
+    folder.manifest("misbehave", &Family::Unixgram.listen(&folder, "misbehave"));
+    folder.plugin("misbehave", &rust("misbehave-udp"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("misbehave");
+    // One has the abstract name that this looks like; the other would be where the host's own folder leads.
+    let unique = folder.parent().file_name().expect("a name").to_str().expect("UTF-8").replace('.', "");
+    let address = SocketAddr::from_abstract_name(&unique).expect("it fits");
+    let victim = UnixDatagram::bind_addr(&address).expect("bind");
+    for name in [format!("@{unique}"), "relative".to_owned()] {
+        let mut python = Command::new("python3");
+        let arguments = [folder.parent().as_os_str(), name.as_ref(), url.trim_start_matches("unixgram://").as_ref()];
+        let status = python.args(["-c", FROM_A_RELATIVE_PATH]).args(arguments).status().expect("python3 runs");
+        assert!(status.success());
+        wharf.logs(&["session failed", "plugin=misbehave", &format!("client=./{name}"), "relative path"]);
+    }
+    victim.set_nonblocking(true).expect("set");
+    assert!(victim.recv(&mut [0; 16]).is_err(), "nothing has come");
+    wharf.stop();
+}
+
+#[test]
+fn a_datagram_client_whose_name_is_no_text_is_answered_and_nobody_else() {
+    for concurrency in CONCURRENCIES {
+        let folder = Folder::new();
+        let manifest = format!("{}concurrency = '{concurrency}'", Family::Unixgram.listen(&folder, "misbehave"));
+        folder.manifest("misbehave", &manifest).plugin("misbehave", &rust("misbehave-udp"));
+        let wharf = Wharf::serve(&folder);
+        let server = wharf.url("misbehave").trim_start_matches("unixgram://").to_owned();
+        let client = UnixDatagram::bind(folder.parent().join(OsStr::from_bytes(b"\xff"))).expect("bind");
+        let decoy = UnixDatagram::bind(folder.parent().join("\u{fffd}")).expect("bind");
+        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        client.send_to(b"hello", &server).expect("send");
+        assert_eq!(client.recv(&mut [0; 16]).expect("an answer"), 5);
+        decoy.set_nonblocking(true).expect("set");
+        assert!(decoy.recv(&mut [0; 16]).is_err(), "nothing has come");
+        wharf.stop();
+    }
 }
 
 fn mode(path: &Path) -> u32 {

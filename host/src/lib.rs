@@ -34,3 +34,4 @@ pub mod systemd;
 pub mod throttle;
 pub mod upgrade;
 pub mod verify;
+pub mod zone;

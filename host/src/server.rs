@@ -11,7 +11,7 @@ use crate::capacity::ListenerPlace;
 use crate::commons::Commons;
 use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
-use crate::listen::{Arrival, Caps, Handed, Listener, Permit, Stream, accept_until};
+use crate::listen::{Arrival, Caps, Handed, Listener, Packet, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::ports::Claim;
 use crate::session::{self, Terms};
@@ -134,6 +134,9 @@ impl Server {
                 let mut starter = Starter::new(service.commons.clone());
                 let begin = |arrival, mut permit: Permit, before| {
                     let terms = service.terms();
+                    if let Arrival::Datagram(Packet { dropped: count @ 1.., .. }) = &arrival {
+                        terms.tally.dropped(*count);
+                    }
                     match verifier.admit(&arrival, &terms) {
                         Ok(place) => permit.hold(place),
                         Err(Refused) => return Some(permit),

@@ -367,8 +367,8 @@ impl Connection for Stream {
 }
 
 impl DatagramSocket for Datagrams {
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()> {
-        Self::try_send_to(self, data, destination)
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()> {
+        Self::try_send_to(self, data, destination, from)
     }
 
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
-use super::units::{Probes, Probing};
+use super::units::{ProbeCount, ProbeSpan};
 use super::{Address, Size, Span};
 
 /// One layer as it was written: nothing in it is required.
@@ -37,6 +37,8 @@ pub struct ManifestFile {
     pub(super) allow_reuse_address: Option<bool>,
     pub(super) allow_reuse_port: Option<bool>,
     pub(super) disable_nagle_algorithm: Option<bool>,
+    pub(super) receive_buffer: Option<Size>,
+    pub(super) send_buffer: Option<Size>,
     pub(super) service_interval: Option<Span>,
     #[serde(default)]
     pub(super) keepalive: KeepaliveFile,
@@ -90,9 +92,9 @@ pub(super) struct ReuseFile {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct KeepaliveFile {
-    pub(super) idle: Option<Probing>,
-    pub(super) interval: Option<Probing>,
-    pub(super) count: Option<Probes>,
+    pub(super) idle: Option<ProbeSpan>,
+    pub(super) interval: Option<ProbeSpan>,
+    pub(super) count: Option<ProbeCount>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -158,8 +160,19 @@ impl TryFrom<String> for Network {
     fn try_from(text: String) -> Result<Self, String> {
         text.parse::<IpNet>()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map(Self)
+            .map(|network| Self(canonical(network)))
             .map_err(|_| format!("{text:?} is no network; write one like \"10.0.0.0/8\", \"::1\" or \"127.0.0.1\""))
+    }
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`, as IPv4 clients are known by their own addresses wherever they come.
+fn canonical(network: IpNet) -> IpNet {
+    match network {
+        IpNet::V6(v6) => match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+            (Some(ip), Some(length)) => Ipv4Net::new(ip, length).map_or(network, IpNet::V4),
+            _ => network,
+        },
+        IpNet::V4(_) => network,
     }
 }
 
@@ -245,6 +258,11 @@ impl ManifestFile {
             // Who shares a port gets some of the clients of the one who had it.
             return operators("allow-reuse-port", "a port is shared with others".to_owned());
         }
+        for (key, size) in [("receive-buffer", self.receive_buffer), ("send-buffer", self.send_buffer)] {
+            if size.is_some() {
+                return operators(key, "it is memory of the kernel's".to_owned());
+            }
+        }
         if let Some(wide) = self
             .addresses()
             .find(|address| !matches!(address, Address::Tcp(addr) | Address::Udp(addr) if addr.ip().is_loopback()))
@@ -297,6 +315,8 @@ impl ManifestFile {
             allow_reuse_address: self.allow_reuse_address.or(base.allow_reuse_address),
             allow_reuse_port: self.allow_reuse_port.or(base.allow_reuse_port),
             disable_nagle_algorithm: self.disable_nagle_algorithm.or(base.disable_nagle_algorithm),
+            receive_buffer: self.receive_buffer.or(base.receive_buffer),
+            send_buffer: self.send_buffer.or(base.send_buffer),
             service_interval: self.service_interval.or(base.service_interval),
             keepalive: KeepaliveFile {
                 idle: self.keepalive.idle.or(base.keepalive.idle),

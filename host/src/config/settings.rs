@@ -8,8 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{InstancePolicy, Network, OneOrMore};
+use super::manifest::{InstancePolicy, KeepaliveFile, Network, OneOrMore};
 use super::text::ConfigError;
+use super::units::ProbeSpan;
 use super::{Address, Concurrency, DirGrant, ManifestFile, Size, Span};
 
 /// Everything known about how one plugin is to be served.
@@ -74,21 +75,24 @@ pub struct SocketSettings {
     pub reuse_port: bool,
     /// `TCP_NODELAY`.
     pub nodelay: bool,
-    /// `SO_KEEPALIVE`, for TCP; none is off.
+    /// None sends no probes.
     pub keepalive: Option<Keepalive>,
+    /// `SO_RCVBUF` and `SO_SNDBUF`, for TCP and UDP; none leaves them to the kernel.
+    pub receive_buffer: Option<u32>,
+    pub send_buffer: Option<u32>,
     /// Bytes of a datagram that are received; the rest is cut off.
     pub max_packet_size: u32,
     pub unix: UnixSettings,
 }
 
-/// How TCP finds out that a client is gone that did not say so (tcp(7)).
+/// How a client that vanished without a word is found: by probes of a connection that is quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keepalive {
-    /// How long nothing has to come before the first probe: `TCP_KEEPIDLE`.
+    /// `TCP_KEEPIDLE`: how long it has to be quiet.
     pub idle: Duration,
-    /// How long after a probe the next one is sent: `TCP_KEEPINTVL`.
+    /// `TCP_KEEPINTVL`: between two probes.
     pub interval: Duration,
-    /// How many go unanswered before the connection is given up: `TCP_KEEPCNT`.
+    /// `TCP_KEEPCNT`: probes without an answer before it is reset.
     pub count: u32,
 }
 
@@ -224,12 +228,9 @@ impl Settings {
                 reuse_address: all.allow_reuse_address.unwrap_or(true),
                 reuse_port: all.allow_reuse_port.unwrap_or(false),
                 nodelay: all.disable_nagle_algorithm.unwrap_or(true),
-                keepalive: Some(Keepalive {
-                    idle: all.keepalive.idle.map_or(Duration::from_secs(120), |idle| idle.0),
-                    interval: all.keepalive.interval.map_or(Duration::from_secs(15), |interval| interval.0),
-                    count: all.keepalive.count.map_or(4, |count| count.0),
-                })
-                .filter(|keepalive| keepalive.count > 0),
+                keepalive: keepalive(&all.keepalive),
+                receive_buffer: all.receive_buffer.map(buffer),
+                send_buffer: all.send_buffer.map(buffer),
                 max_packet_size: all.max_packet_size.map_or(8192, NonZeroU32::get),
                 unix: UnixSettings {
                     mode: all.unix.mode.map_or(0o600, |mode| mode.0),
@@ -277,6 +278,18 @@ impl Settings {
     }
 }
 
+/// A minute of quiet, then another for the probes: a client that vanished is found within two.
+fn keepalive(file: &KeepaliveFile) -> Option<Keepalive> {
+    let span = |span: Option<ProbeSpan>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+    let count = file.count.map_or(4, |count| count.0);
+    (count > 0).then(|| Keepalive { idle: span(file.idle, 60), interval: span(file.interval, 15), count })
+}
+
+/// setsockopt(2) takes an int, of which the kernel makes twice as much.
+fn buffer(Size(bytes): Size) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned() / 2)
+}
+
 fn networks(list: OneOrMore<Network>) -> Vec<IpNet> {
     list.0.into_iter().map(|network| network.0).collect()
 }
@@ -318,6 +331,8 @@ mod tests {
             ("listen = 'unix:///run/x.sock'", "unix:///run/x.sock"),
             ("listen = 'tcp://127.0.0.1:1'\nallow-reuse-port = true", "allow-reuse-port"),
             ("allow-reuse-port = false", "allow-reuse-port"),
+            ("receive-buffer = '1MiB'", "receive-buffer"),
+            ("send-buffer = '1MiB'", "send-buffer"),
             ("[grants.env]\nA = 'b'", "grants"),
             ("[[grants.dirs]]\nhost = '.'\nguest = '/'", "grants"),
         ] {
@@ -363,7 +378,7 @@ mod tests {
     fn deny_wins_over_allow_and_an_allow_list_shuts_all_others_out() {
         let settings = Settings::resolve(
             "upper",
-            operators("listen = 'tcp://127.0.0.1:1'\nallow = ['10.0.0.0/8', '::1']\ndeny = '10.1.0.0/16'"),
+            operators("listen = 'tcp://127.0.0.1:1'\nallow = ['10.0.0.0/8', '::1']\ndeny = '::ffff:10.1.0.0/112'"),
             operators(""),
             operators(""),
         )

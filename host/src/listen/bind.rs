@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::inherited::Loan;
+use super::options;
 use super::socket_file::{SocketFile, remove_stale};
-use crate::config::{Address, Keepalive, SocketSettings};
+use crate::config::{Address, SocketSettings};
 
 /// A socket and the file that stands for it, if it has one.
 pub(super) struct Bound {
@@ -38,8 +39,10 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
                 socket.set_only_v6(true)?;
             }
             if kind == Type::STREAM {
-                prepare_tcp(&socket, settings)?;
+                // Accepted sockets inherit it, which spares a call a connection.
+                socket.set_tcp_nodelay(settings.nodelay)?;
             }
+            options::set(&socket, address, settings)?;
             socket.bind(&SockAddr::from(*addr))?;
             let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
             let address = if kind == Type::STREAM { Address::Tcp(local) } else { Address::Udp(local) };
@@ -50,21 +53,10 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
     }
 }
 
-/// Sets what accepted sockets inherit from their listener, which spares a call a connection.
-pub(super) fn prepare_tcp(socket: &Socket, settings: &SocketSettings) -> io::Result<()> {
-    socket.set_tcp_nodelay(settings.nodelay)?;
-    match settings.keepalive {
-        Some(Keepalive { idle, interval, count }) => {
-            let probes = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
-            socket.set_tcp_keepalive(&probes)
-        }
-        None => socket.set_keepalive(false),
-    }
-}
-
 fn bind_unix(address: &Address, path: &Path, kind: Type, settings: &SocketSettings) -> io::Result<Bound> {
     let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
     let address = address.clone();
+    options::set(&socket, &address, settings)?;
     if let Some(name) = path.as_os_str().as_bytes().strip_prefix(b"@") {
         socket.bind(&abstract_address(name)?)?;
         return Ok(Bound { socket, address, file: None, loan: None });

@@ -6,6 +6,8 @@ mod datagram;
 mod inherited;
 mod line;
 mod listener;
+mod message;
+mod options;
 mod socket_file;
 mod stream;
 

@@ -117,7 +117,7 @@ impl Serving {
                 continue;
             }
             let (asked, address) = (server.asked().clone(), server.address().clone());
-            tracing::warn!(plugin = self.name, %address, "the socket's file is gone; listening anew");
+            tracing::warn!(plugin = %self.name, %address, "the socket's file is gone; listening anew");
             self.close_one(server).await;
             self.listen(asked, 0).await;
         }

@@ -16,7 +16,7 @@ use super::exchange::{Bytes, NOTHING, Slot, Told, memory, out_of_bounds, place, 
 use super::packed::Packed;
 use super::renewal::MOST;
 use super::rewrite::{HOST, LATER, later};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName};
 
 /// Bytes of the guest's that are on their way out.
 struct Outgoing {
@@ -74,7 +74,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let (memory, state) = memory(&mut store)?;
             let data = span(memory, at, length)?;
             let destination = destination(memory, kind, [a, b, c])?;
-            match destination.and_then(|destination| datagram::try_send_to(state, data, destination)) {
+            match destination.and_then(|destination| datagram::try_send_to(state, data, &destination)) {
                 Ok(true) => {
                     state.cpu.reset();
                     done(&mut store, Ok(()), slot)
@@ -276,7 +276,7 @@ fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Resul
     Ok(match (kind, a) {
         (0, _) => inet(text(a, b)?, c as u16),
         (1, 0) => Ok(Endpoint::Unix(None)),
-        (1, 1) => Ok(Endpoint::Unix(Some(text(b, c)?.to_owned()))),
+        (1, 1) => Ok(Endpoint::Unix(Some(UnixName::of_text(text(b, c)?.as_bytes())))),
         _ => return Err(wasmtime::format_err!("invalid value for a variant: {kind}, {a}")),
     })
 }
