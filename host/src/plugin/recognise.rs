@@ -4,6 +4,7 @@ mod binary;
 mod embedded;
 mod foreign;
 mod survey;
+mod upkeep;
 
 use std::borrow::Cow;
 
@@ -127,6 +128,8 @@ pub(super) struct Demand {
     /// Of the largest table.
     pub(super) table_elements: u64,
     pub(super) core_instances: u32,
+    /// Bytes that the host keeps for it beside its memories and tables.
+    pub(super) upkeep: u64,
 }
 
 /// Tells a plugin from anything else.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use wasmparser::{BinaryReaderError, Encoding, Instance, Parser, Payload};
 
 use super::Demand;
+use super::upkeep::Upkeep;
 
 /// One pass over a component, or a core module.
 #[derive(Default)]
@@ -38,8 +39,11 @@ impl Survey {
         // The component itself is 0 deep, the modules and components in it deeper.
         let mut depth = 0_u32;
         let mut modules = HashSet::new();
+        let mut upkeep = Upkeep::new();
         for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
+            let payload = payload?;
+            upkeep.see(&payload)?;
+            match payload {
                 Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => {}
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -100,6 +104,7 @@ impl Survey {
                 _ => {}
             }
         }
+        survey.demand.upkeep = upkeep.total();
         Ok(survey)
     }
 }
@@ -117,7 +122,8 @@ mod tests {
         )
         .unwrap();
         let survey = Survey::of(&component).unwrap();
-        let expected = Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1 };
+        let expected =
+            Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1, upkeep: 0 };
         assert_eq!(survey.demand, expected);
         assert_eq!(survey.manifest.as_deref(), Some(&b"inner"[..]));
     }
