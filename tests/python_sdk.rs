@@ -261,13 +261,13 @@ fn a_health_check_leaves_no_traceback() {
     let client = Client::connect(address);
     let name = client.name();
     client.resets();
-    wharf.logs(&["guest: steps: setup", &name]);
+    wharf.logs(&["guest: text=\"steps: setup", &name]);
     // One that has spoken, and does the same, is told as in Python.
     let mut client = Client::connect(address);
     client.send("greeting\n").hears("hello from set-up\n");
     let spoke = client.name();
     client.resets();
-    wharf.logs(&["guest: ConnectionResetError: ", &spoke]);
+    wharf.logs(&["guest: text=\"ConnectionResetError: ", &spoke]);
     wharf.logs(&["WARN", "session failed", &spoke, "cause=\"error: ConnectionResetError: "]);
     wharf.signal(Signal::USR1);
     wharf.logs(&["counted sessions=2 probes=1 handle.error=1 plugin=commands"]);
