@@ -1,6 +1,7 @@
 //! What a file is, told from its bytes alone, before anything of it is compiled.
 
 mod binary;
+mod demand;
 mod embedded;
 mod foreign;
 mod survey;
