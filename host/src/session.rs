@@ -241,8 +241,11 @@ impl Session<'_, '_> {
 
     /// Says what failed in phases that were one call, the last of which it has come to.
     async fn failed_in(&mut self, whole: &mut Whole, phase: Phase, ended: Result<(), Fault>) {
-        for (phase, error) in whole.complaints() {
-            self.failed(phase, Fault::Handler(error)).await;
+        for (complained, error) in whole.complaints() {
+            // What ended the phase after its error was read, in its post-return function, is what the phase came to.
+            if complained != phase || ended.is_ok() {
+                self.failed(complained, Fault::Handler(error)).await;
+            }
         }
         match ended {
             Ok(()) => whole.end(),
