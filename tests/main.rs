@@ -18,6 +18,7 @@ mod conformance;
 mod cpython;
 mod crowd;
 mod datagrams;
+mod differential;
 mod examples;
 mod failed_upgrades;
 mod families;

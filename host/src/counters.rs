@@ -96,6 +96,14 @@ impl Tally {
         self.failed[phase as usize][kind as usize].fetch_add(1, Relaxed);
     }
 
+    /// What failed so far, and how often.
+    pub fn failures(&self) -> Vec<(Phase, Kind, u64)> {
+        let phases = Phase::ALL.iter().zip(&self.failed);
+        let all =
+            phases.flat_map(|(phase, kinds)| Kind::ALL.iter().zip(kinds).map(move |(kind, n)| (*phase, *kind, n)));
+        all.map(|(phase, kind, count)| (phase, kind, count.load(Relaxed))).filter(|(.., count)| *count > 0).collect()
+    }
+
     /// Whether a line of so many bytes may be logged. What may not is counted, and a second later a line says how much it
     /// was.
     pub fn may_log(self: &Arc<Self>, topic: Topic, bytes: usize) -> bool {

@@ -35,27 +35,45 @@ pub struct Terms {
     pub spare: Arc<Semaphore>,
 }
 
+/// A request that has come: its two ends, and what its guest is to deal with.
+pub struct Opening {
+    pub client: Endpoint,
+    pub server: Endpoint,
+    pub peer: Peer,
+    /// Where it can be seen that the client is gone.
+    pub watch: Option<ClientWatch>,
+}
+
+impl From<Arrival> for Opening {
+    fn from(arrival: Arrival) -> Self {
+        let (client, server) = arrival.ends();
+        let (client, server) = (client.clone(), server.clone());
+        let (peer, watch) = match arrival {
+            Arrival::Connection(stream) => {
+                let watch = stream.client_watch();
+                (Peer::Connection(Box::new(stream)), Some(watch))
+            }
+            Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
+        };
+        Self { client, server, peer, watch }
+    }
+}
+
 /// Serves one request, from its arrival to its close, and keeps `kept` until then: what is counted as long as the session goes on.
 ///
 /// A client is waited for in here and in no function within, as far as that can be: each would be returned through, and called again,
 /// at every message.
-pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
+pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms>, kept: K) {
     terms.tally.begun();
-    let (client, server) = arrival.ends();
+    let Opening { client, server, peer, watch } = request.into();
     let origin = Arc::new(Origin {
         plugin: terms.plugin.clone(),
         tally: terms.tally.clone(),
         generation: terms.generation.id.clone(),
-        client: client.clone(),
-        server: server.clone(),
+        client,
+        server,
     });
-    let (peer, client) = match arrival {
-        Arrival::Connection(stream) => {
-            let client = Vigil::new(stream.client_watch(), terms.settings.timeouts.gone);
-            (Peer::Connection(Box::new(stream)), Some(client))
-        }
-        Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
-    };
+    let client = watch.map(|watch| Vigil::new(watch, terms.settings.timeouts.gone));
     let drained = pin!(terms.generation.deadline.reached());
     let deadline = Deadline::new(&terms.generation.deadline, drained, client);
     let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup, is_probe: false };

@@ -161,6 +161,12 @@ impl Loader {
         Self { workers: Workers { examine: examine::examine_here, compile: compiler::compile_here }, ..self }
     }
 
+    /// The same for such a program, but every handler runs as the component that it is: what the other way is compared with.
+    pub fn keeping_components(self) -> Self {
+        let Self { workers: Workers { compile, .. }, .. } = self;
+        Self { workers: Workers { examine: examine::keep_here, compile }, ..self }
+    }
+
     fn linkers(&self, profile: Profile) -> &Linkers {
         match profile {
             Profile::Small => &self.small,
