@@ -28,6 +28,7 @@ mod folder_faults;
 mod fresh;
 mod fuzzing;
 mod gone;
+mod granted_folders;
 mod grants;
 mod host_calls;
 mod hostile;

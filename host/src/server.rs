@@ -29,7 +29,9 @@ pub struct Service {
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
-        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare };
+        let files = Arc::default();
+        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, files };
+        begin_file_work(&terms);
         Self { terms: RwLock::new(Arc::new(terms)), before: Mutex::default(), swapped: Notify::new(), commons }
     }
 
@@ -42,6 +44,7 @@ impl Service {
     pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
         let new = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        begin_file_work(&new);
         let old = std::mem::replace(&mut *terms, new);
         drop(terms);
         let mut before = self.before();
@@ -60,6 +63,13 @@ impl Service {
 
     fn before(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what a plugin's file work needs before its clients take it. Where the machine has none now, the next session asks again.
+fn begin_file_work(terms: &Terms) {
+    if !terms.settings.grants.dirs.is_empty() {
+        let _ = terms.files.handle();
     }
 }
 

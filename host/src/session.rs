@@ -14,6 +14,7 @@ use crate::config::{Address, Settings};
 use crate::counters::Tally;
 use crate::deadline::{Deadline, Vigil};
 use crate::endpoint::Endpoint;
+use crate::file_work::{FileWork, within};
 use crate::listen::{Arrival, ClientWatch, Datagrams, Packet, Presence, Stream};
 use crate::plugin::{
     Cause, Connection, DatagramSocket, Fault, Generation, Kind, Origin, Peer, Phase, Phases, Request, Running, Whole,
@@ -33,6 +34,8 @@ pub struct Terms {
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
     pub spare: Arc<Semaphore>,
+    /// Where the plugin's sessions do their file work.
+    pub files: Arc<FileWork>,
 }
 
 /// A request that has come: its two ends, and what its guest is to deal with.
@@ -109,6 +112,13 @@ pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms
     drop(kept);
 }
 
+/// Says of a request that its session could not begin, for want of what the host has it run in.
+pub fn not_begun(terms: &Terms, client: &Endpoint, phase: Phase, error: io::Error) {
+    let Terms { plugin, tally, generation, .. } = terms;
+    tally.begun();
+    note((plugin, tally, &generation.id, client), phase, &Fault::Host(error.into()));
+}
+
 /// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
 /// where neither came in time, and the connection is closed.
 pub async fn first_byte(stream: Stream, terms: &Terms) -> Option<Stream> {
@@ -160,8 +170,16 @@ pub async fn service_actions(terms: &Terms, address: &Address) {
         let _turn = spare.acquire().await;
         generation.guest.service_actions(Arc::new(origin), settings.clone()).await
     };
-    let done = tokio::time::timeout(limit, upkeep).await.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit))));
-    if let Err(fault) = done {
+    let upkeep = tokio::time::timeout(limit, upkeep);
+    let done = if settings.grants.dirs.is_empty() {
+        upkeep.await
+    } else {
+        match terms.files.handle() {
+            Ok(files) => within(files, upkeep).await,
+            Err(error) => Ok(Err(Fault::Host(error.into()))),
+        }
+    };
+    if let Err(fault) = done.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
         let (generation, phase, cause) = (&generation.id, Phase::ServiceActions, cause_of(&fault));
         tally.failed(phase, fault.kind());
         if tally.may_log(Topic::Failures, cause.len()) {

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use super::folders::Folder;
 use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
 use super::units::{ProbeCount, ProbeSpan};
 use super::{Address, Size, Span};
+
+/// Folders that one manifest may grant: they stay open.
+const FOLDERS: usize = 64;
 
 /// One layer as it was written: nothing in it is required.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -139,6 +144,9 @@ pub struct DirGrant {
     pub guest: String,
     #[serde(default)]
     pub access: Access,
+    /// The folder itself. Its path is of no use once the manifest is read: what it leads to may be another's to say.
+    #[serde(skip)]
+    pub folder: Option<Arc<Folder>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +220,39 @@ pub enum Origin<'a> {
     Plugin(&'a str),
 }
 
+/// What the host itself says of a client, or may say one day: UCSPI's variables, and those that servers with TLS set.
+const OF_THE_HOST: [&str; 10] = [
+    "TCPLOCAL",
+    "TCPREMOTE",
+    "TCP6LOCAL",
+    "TCP6REMOTE",
+    "UDPLOCAL",
+    "UDPREMOTE",
+    "UNIXLOCAL",
+    "UNIXREMOTE",
+    "SSLLOCAL",
+    "SSLREMOTE",
+];
+
+/// Where OpenSSL and others look for certificates: no server says anything of a client by these.
+const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Whether the operator may set a variable: a guest that reads one of the host's has to find what the host says there.
+fn check_variable(name: &str, value: &str) -> Result<(), &'static str> {
+    let of_the_host = name == "PROTO"
+        || OF_THE_HOST.iter().any(|start| name.starts_with(start))
+        || (name.starts_with("SSL_") && !CERTIFICATES.contains(&name));
+    if of_the_host {
+        Err("the host says this of each client; choose another name")
+    } else if name.is_empty() || name.contains(['=', '\0']) {
+        Err("no variable has such a name; write one without `=`")
+    } else if value.contains('\0') {
+        Err("a NUL character ends a variable; leave it out")
+    } else {
+        Ok(())
+    }
+}
+
 impl ManifestFile {
     /// Reads one layer.
     ///
@@ -232,14 +273,34 @@ impl ManifestFile {
         }
     }
 
-    /// Host folders are relative to the file that grants them, and have to be there.
+    /// Takes what the operator's file at `path` grants: folders, which are relative to it and have to be there, and variables.
     pub(super) fn based_in(mut self, path: &Path) -> Result<Self, ConfigError> {
         let base = path.parent().unwrap_or(Path::new(""));
-        for grant in self.grants.dirs.iter_mut().flatten() {
+        let file = path.display();
+        let dirs = self.grants.dirs.as_deref_mut().unwrap_or_default();
+        if dirs.len() > FOLDERS {
+            let said = format_args!("{} folders, of which {FOLDERS} are the most", dirs.len()).to_string();
+            return Err(ConfigError::new(format_args!("{file}: grants.dirs"), said));
+        }
+        for place in 0..dirs.len() {
+            let (before, rest) = dirs.split_at_mut(place);
+            let grant = &mut rest[0];
             grant.host = base.join(&grant.host);
-            if !grant.host.is_dir() {
-                let key = format!("{}: grants.dirs.host", path.display());
-                return Err(ConfigError::new(key, format_args!("{} is no folder", grant.host.display())));
+            let folder = Folder::open(&grant.host, path, grant.access == Access::ReadWrite);
+            let beside = before.iter().filter_map(|other| other.folder.as_deref());
+            let folder = folder.map_err(|error| format!("{} {error}", grant.host.display())).and_then(|folder| {
+                for other in beside {
+                    folder.is_out_of_reach(other)?;
+                    other.is_out_of_reach(&folder)?;
+                }
+                Ok(folder)
+            });
+            let folder = folder.map_err(|error| ConfigError::new(format_args!("{file}: grants.dirs.host"), error))?;
+            grant.folder = Some(folder);
+        }
+        for (name, value) in self.grants.env.iter().flatten() {
+            if let Err(error) = check_variable(name, value) {
+                return Err(ConfigError::new(format_args!("{file}: grants.env.{}", name.escape_debug()), error));
             }
         }
         Ok(self)
@@ -351,6 +412,30 @@ impl ManifestFile {
                 env,
                 send_to: self.grants.send_to.or(base.grants.send_to),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_variable;
+
+    #[test]
+    fn no_variable_that_tells_of_a_client_can_be_set() {
+        let ends = ["LOCAL", "REMOTE"].into_iter().flat_map(|end| {
+            let inet = ["TCP", "TCP6", "UDP", "SSL"].into_iter();
+            let inet = inet.flat_map(move |proto| ["IP", "PORT", "HOST", "INFO"].map(|of| format!("{proto}{end}{of}")));
+            inet.chain(["PATH", "UID", "GID", "PID"].map(|of| format!("UNIX{end}{of}")))
+        });
+        for name in ends.chain(["PROTO", "SSL_PROTOCOL", "SSL_CLIENT_S_DN", "SSL_TLS_SNI"].map(str::to_owned)) {
+            assert!(check_variable(&name, "x").is_err(), "{name}");
+        }
+        for name in ["", "A=B", "A\0B"] {
+            assert!(check_variable(name, "x").is_err(), "{name:?}");
+        }
+        assert!(check_variable("A", "x\0TCPREMOTEIP=6.6.6.6").is_err());
+        for name in ["A", "HOME", "PROTOCOL", "TCP", "SSL_CERT_FILE", "SSL_CERT_DIR", "tcpremoteip"] {
+            assert_eq!(check_variable(name, "x"), Ok(()), "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the operator wrote, from raw text to resolved settings: the one place where either is known.
 
 mod address;
+mod folders;
 mod host;
 mod manifest;
 mod owner;
@@ -9,6 +10,7 @@ mod text;
 mod units;
 
 pub use address::Address;
+pub use folders::Folder;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
 pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};

@@ -13,7 +13,7 @@ use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::native::Native;
 use super::pipe::Pipe;
-use super::{Blueprint, Cause, Fault, calls};
+use super::{Blueprint, Cause, Fault, calls, files};
 use crate::config::Settings;
 use crate::endpoint::{Endpoint, ip_text};
 
@@ -63,7 +63,9 @@ impl Command {
     /// An import that WASI 0.1 does not have.
     pub(super) fn of_module(module: &Module, blueprint: Blueprint) -> Result<Self, String> {
         let mut linker = wasmtime::Linker::new(module.engine());
-        calls::link_0_1(&mut linker).map_err(|error| format!("{error:#}"))?;
+        calls::link_0_1(&mut linker)
+            .and_then(|()| files::link_0_1(&mut linker))
+            .map_err(|error| format!("{error:#}"))?;
         let pre = linker.instantiate_pre(module).map_err(|error| format!("it can't be linked: {error:#}"))?;
         Ok(Self { program: Program::Module(pre), blueprint })
     }

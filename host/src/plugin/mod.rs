@@ -13,6 +13,7 @@ mod datagram;
 mod engine;
 pub mod examine;
 mod fault;
+mod files;
 mod folder;
 mod generation;
 mod guest;

@@ -288,11 +288,17 @@ impl Supervisor {
         }
     }
 
-    /// Lets what was refused be tried again though its files are the same: what they need may be there now.
+    /// Lets what was refused be tried again though its files are the same: what they need may be there now. So is what serves, where a
+    /// folder that it was granted is another by now.
     fn forget_refusals(&mut self) {
+        let has_moved = |entry: &Entry| {
+            let settings = entry.serving.as_ref().map(|serving| &serving.loaded().settings);
+            let folders = settings.into_iter().flat_map(|settings| &settings.grants.dirs);
+            folders.filter_map(|grant| grant.folder.as_ref()).any(|folder| folder.has_moved())
+        };
         for entry in self.plugins.values_mut() {
             entry.forget |= entry.loading.is_some();
-            if entry.refused {
+            if entry.refused || has_moved(entry) {
                 entry.tried = None;
             }
         }

@@ -8,6 +8,7 @@ use super::super::calls;
 use super::super::connection::{self, Done, Received, settle};
 use super::super::contract::{Address, Direction, ErrorCode, inet};
 use super::super::datagram;
+use super::super::files;
 use super::super::instance::State;
 use super::super::limits::COPIED;
 use super::super::output::Output;
@@ -64,6 +65,7 @@ fn tell(store: &mut StoreContextMut<'_, State>, address: Address, at: u32) -> wa
 /// A name is defined twice, which every start of the program would show.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     calls::link_0_1(linker)?;
+    files::link_0_1(linker)?;
     link_connection(linker)?;
     type SendTo = (u32, u32, u32, u32, u32, u32, u32);
     linker.func_wrap(

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
 use super::Demand;
-use super::upkeep::Upkeep;
 use super::demand::Count;
+use super::upkeep::Upkeep;
 
 /// One pass over a component, or a core module.
 #[derive(Default)]
