@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::choices::Choices;
 use super::shape::{Shape, Waits};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName};
 use crate::plugin::{Connection, DatagramSocket, Peer};
 
 /// For longer than a guest's memory is left as it is.
@@ -92,7 +92,7 @@ impl Script {
             // A datagram is answered where the program says that it came from.
             _ if shape.datagrams => Endpoint::Inet(([127, 0, 0, 1], 4711).into()),
             0 => inet("[2001:db8::17]:1"),
-            1 => Endpoint::Unix(Some(format!("/run/client-{number}"))),
+            1 => Endpoint::Unix(Some(UnixName::of_text(format!("/run/client-{number}").as_bytes()))),
             _ => inet("192.0.2.17:1"),
         };
         Self { events, takes, client, server: inet("127.0.0.1:1"), packet }
@@ -263,7 +263,7 @@ struct Post {
 }
 
 impl DatagramSocket for Post {
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()> {
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint, _: Option<&Endpoint>) -> io::Result<()> {
         if self.heard.room(self.takes, data.len())? < data.len() {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::MSGSIZE.raw_os_error()));
         }

@@ -232,6 +232,7 @@ fn begin(
         generation: generation.clone(),
         settings: settings.clone(),
         spare: Arc::new(Semaphore::new(1)),
+        files: Arc::default(),
     };
     let opening = Opening { client: script.client.clone(), server: script.server.clone(), peer, watch: None };
     (session::serve(opening, Arc::new(terms), ()), tally, heard)

@@ -175,6 +175,7 @@ mod tests {
             tables: times,
             table_elements: if times == 0 { 0 } else { 7 },
             core_instances: times,
+            upkeep: 0,
         };
         let twice = "(core instance (instantiate $m)) (core instance (instantiate $m))";
         assert_eq!(demand(&format!("(component {module})")), of(0));
