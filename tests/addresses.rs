@@ -38,7 +38,7 @@ fn settings_that_can_not_be_are_refused_saying_what_would_fit() {
         ("listen = 'unix://'".into(), vec!["absolute", "unix:///"]),
         ("listen = 'unix://@'".into(), vec!["unix://@"]),
         ("listen = 'unix://127.0.0.1:9999'".into(), vec!["unix:///"]),
-        ("listen = \"unix:///run/x\\u0000.sock\"".into(), vec!["control character"]),
+        ("listen = \"unix:///run/x\\u0000.sock\"".into(), vec!["can't be seen"]),
         ("listen = 'unxi:///run/x.sock'".into(), vec!["unix:///run/x.sock"]),
         ("listen = 'unixgarm:///run/x.sock'".into(), vec!["unixgram:///run/x.sock"]),
         ("listen = 'tcp:///run/x.sock'".into(), vec!["tcp://127.0.0.1:9999"]),

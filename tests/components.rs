@@ -412,7 +412,7 @@ fn what_a_sandbox_takes_beside_its_memory_has_an_end_too() {
         ("some-globals", globals(20_000)),
         ("many-globals", globals(40_000)),
         ("some-tables", tables(2)),
-        ("many-tables", tables(3)),
+        ("many-tables", tables(6)),
     ] {
         folder.settings(name, "[limits]\nmemory = '1MiB'").plugin(name, &guest);
     }

@@ -182,7 +182,7 @@ fn a_guest_may_be_stopped_while_its_memory_is_packed() {
     let folder = Folder::new();
     let listen = Family::Unix.listen(&folder, "guest");
     folder
-        .manifest("guest", &format!("{listen}timeouts.drain = '1ms'"))
+        .manifest("guest", &format!("{listen}timeouts.replaced = '1ms'"))
         .plugin("guest", &fixture_as_module("remembers"));
     let wharf = Wharf::serve(&folder);
     let url = wharf.url("guest");

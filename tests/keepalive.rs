@@ -64,6 +64,7 @@ const VANISHES: &str = "
 import socket, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 assert client.recv(5) == b'begin'
+client.sendall(b'x')
 client.setsockopt(socket.IPPROTO_TCP, 19, 1)
 client.close()
 ";

@@ -89,9 +89,11 @@ pub struct ListenerRoom {
     sessions: Arc<Semaphore>,
 }
 
-/// One listener's descriptors, given back when it is dropped.
+/// One listener's descriptors, given back when it is dropped. The default is none, for a listener that was handed over with its own
+/// where there was no room to be kept for it.
+#[derive(Default)]
 pub struct ListenerPlace {
-    _own: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
     _session: Option<OwnedSemaphorePermit>,
 }
 
@@ -113,9 +115,9 @@ impl ListenerRoom {
             Address::Unix(_) | Address::Unixgram(_) => 4,
         };
         let take = |from: &Arc<Semaphore>| from.clone().try_acquire_many_owned(count).ok();
-        let place = take(&self.free).map(|own| ListenerPlace { _own: own, _session: None }).or_else(|| {
+        let place = take(&self.free).map(|own| ListenerPlace { _own: Some(own), _session: None }).or_else(|| {
             let own = take(&self.lent)?;
-            Some(ListenerPlace { _own: own, _session: Some(take(&self.sessions)?) })
+            Some(ListenerPlace { _own: Some(own), _session: Some(take(&self.sessions)?) })
         });
         place.ok_or_else(|| {
             io::Error::other("no descriptors are left for it; raise the limit (ulimit -n, LimitNOFILE=) or listen at fewer addresses")

@@ -38,7 +38,7 @@ impl fmt::Display for UnixName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (before, name) = match self {
             Self::Abstract(name) => ("@", name),
-            Self::Path(path) if path.starts_with(b"/") => ("", path),
+            Self::Path(path) if path.starts_with(b"/") || path.starts_with(b"./") => ("", path),
             // So that it is not taken for an abstract name, which has an `@` in front.
             Self::Path(path) => ("./", path),
         };

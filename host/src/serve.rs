@@ -55,6 +55,7 @@ pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
             predecessor
         });
         let cap = Arc::new(Semaphore::new(capacity.sessions as usize));
+        let listener_room = ListenerRoom::new(capacity, cap.clone());
         let commons = Commons {
             cap: cap.clone(),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
@@ -64,9 +65,9 @@ pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
             kill: CancellationToken::new(),
             budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
             ports: Ports::default(),
-            listener_room: ListenerRoom::new(capacity, cap),
+            inherited: Inherited::new(sockets, &listener_room),
+            listener_room,
             counters: Arc::default(),
-            inherited: Inherited::new(sockets),
         };
         let supervisor = Supervisor::new(host.plan, Arc::new(loader), commons, program, Manager::of_this_process());
         supervisor.run(predecessor).await.context("signals can't be listened for")

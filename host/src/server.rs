@@ -96,7 +96,10 @@ impl Server {
         let Terms { plugin, settings, .. } = &*terms;
         let commons = &service.commons;
         let mut claim = commons.ports.claim(asked, plugin)?;
-        let room = commons.listener_room.take(asked)?;
+        let room = match commons.inherited.room(plugin, asked) {
+            Some(room) => room,
+            None => commons.listener_room.take(asked)?,
+        };
         let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
         let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, &claim, error))?);
         claim.bound(listener.address(), plugin);

@@ -19,6 +19,9 @@ const LINKS: usize = 40;
 /// Which folder it is, whatever it is called: its device and inode.
 type Identity = (u64, u64);
 
+/// A link, and the folders that it lies in, up to the root.
+type Link = (PathBuf, Vec<Identity>);
+
 /// A granted folder, held open.
 #[derive(Debug)]
 pub struct Folder {
@@ -29,8 +32,8 @@ pub struct Folder {
     /// The manifest that grants it, and whether the plugin may write to it.
     by: PathBuf,
     writable: bool,
-    /// Every link on the way to it, with the folders that this link lies in, up to the root.
-    links: Vec<(PathBuf, Vec<Identity>)>,
+    /// Every link on the way to it.
+    links: Vec<Link>,
 }
 
 /// What this process holds, so that each is compared with the others.
@@ -119,7 +122,7 @@ fn identity(folder: BorrowedFd<'_>) -> io::Result<Identity> {
 }
 
 /// Goes to a folder name by name, and notes each link that it follows.
-fn walk(path: &Path) -> io::Result<(OwnedFd, Vec<(PathBuf, Vec<Identity>)>)> {
+fn walk(path: &Path) -> io::Result<(OwnedFd, Vec<Link>)> {
     const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
     let root = || open("/", FOLDER, Mode::empty());
     let mut here = openat(CWD, ".", FOLDER, Mode::empty())?;

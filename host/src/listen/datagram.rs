@@ -2,18 +2,19 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{SendFlags, SocketAddrUnix, sendto};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, recvfrom, sendto};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::listener::unix_endpoint;
-use super::message;
+use super::message::{self, Told};
 use crate::config::Address;
 use crate::endpoint::{Endpoint, UnixName};
 
@@ -30,9 +31,14 @@ pub struct Datagrams {
     max_packet_size: AtomicU32,
     /// Whether it is bound to all addresses of the machine, so that it has to be said which one an answer comes from.
     any: bool,
+    /// How many datagrams were received.
+    received: AtomicU32,
     /// How many datagrams the kernel had dropped when it last said so.
     dropped: AtomicU32,
 }
+
+/// Of so many datagrams the kernel is asked once how many it had to drop: to hear of it with each costs half as much again.
+const ASKED: u32 = 16;
 
 /// One datagram, with the socket it came on.
 pub struct Packet {
@@ -47,7 +53,7 @@ pub struct Packet {
 
 impl Datagrams {
     pub(super) fn new(socket: AsyncFd<Socket>, max_packet_size: u32, any: bool) -> Self {
-        Self { socket, max_packet_size: max_packet_size.into(), any, dropped: 0.into() }
+        Self { socket, max_packet_size: max_packet_size.into(), any, received: 0.into(), dropped: 0.into() }
     }
 
     pub(super) fn set_max_packet_size(&self, size: u32) {
@@ -61,13 +67,19 @@ impl Datagrams {
     /// Takes a datagram; what is beyond the largest size is cut off, as Python's `recvfrom` does.
     pub(super) fn try_recv(self: &Arc<Self>, local: Option<&Endpoint>, address: &Address) -> io::Result<Packet> {
         let max = LARGEST.min(self.max_packet_size.load(Relaxed) as usize);
-        let (bytes, client, told) = self.socket.try_io(Interest::READABLE, |socket| {
+        let is_told = self.any || self.received.fetch_add(1, Relaxed).is_multiple_of(ASKED);
+        let (bytes, client, told): (Arc<[u8]>, _, _) = self.socket.try_io(Interest::READABLE, |socket| {
             BUFFER.with_borrow_mut(|buffer| {
-                let (read, client, told) = message::receive(socket, &mut buffer[..max])?;
-                Ok((buffer[..read].into(), client, told))
+                let buffer = &mut buffer[..max];
+                if is_told {
+                    let (read, client, told) = message::receive(socket, buffer)?;
+                    let client = client.as_socket().map_or_else(|| unix_endpoint(&client), Endpoint::from);
+                    return Ok((buffer[..read].into(), client, told));
+                }
+                let (read, _, client) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
+                Ok((buffer[..read].into(), endpoint(client), Told::default()))
             })
         })?;
-        let client = client.as_socket().map_or_else(|| unix_endpoint(&client), Endpoint::from);
         let server = match (local, address, told.at) {
             (Some(local), ..) => local.clone(),
             (None, Address::Tcp(addr) | Address::Udp(addr), Some(at)) => message::socket_addr(at, addr.port()).into(),
@@ -104,6 +116,21 @@ impl Datagrams {
 impl AsFd for Datagrams {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.get_ref().as_fd()
+    }
+}
+
+fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
+    let unix = |addr: SocketAddrUnix| {
+        let path = addr.path_bytes().map(|path| UnixName::Path(path.to_owned()));
+        path.or_else(|| addr.abstract_name().map(|name| UnixName::Abstract(name.to_owned())))
+    };
+    match address {
+        None => Endpoint::Unix(None),
+        Some(address) => match (SocketAddr::try_from(address.clone()), SocketAddrUnix::try_from(address)) {
+            (Ok(addr), _) => Endpoint::from(addr),
+            (_, Ok(addr)) => Endpoint::Unix(unix(addr)),
+            _ => Endpoint::Unix(None),
+        },
     }
 }
 

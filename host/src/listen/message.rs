@@ -23,10 +23,7 @@ pub(super) struct Told {
 /// Receives one datagram: its length, and its sender.
 pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr, Told)> {
     let mut control = [0_u64; ROOM];
-    #[expect(
-        unsafe_code,
-        reason = "socket2's and rustix's recvmsg tell either the sender or what else the kernel says"
-    )]
+    #[expect(unsafe_code, reason = "socket2's and rustix's tell either the sender or what else the kernel says")]
     // SAFETY: the header's pointers are to `storage`, `part`, `buffer` and `control`, which all outlive the call, each with its own
     // size. The kernel writes an address of `namelen` bytes into `storage`, or none, and says how many.
     let received = unsafe {

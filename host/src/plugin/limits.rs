@@ -4,8 +4,10 @@ use wasmtime::ResourceLimiter;
 
 use super::fault::MemoryLimitReached;
 
-/// The most elements that all tables of an instance may have. Components of large languages start with 6,000.
+/// The most elements a table may grow to. Components of large languages start with 6,000.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
+/// The most that all tables of an instance may have together.
+const ALL_ELEMENTS: usize = 200_000;
 
 /// The most files, streams and waits of WASI that an instance may have open at once: each may be a descriptor, and the
 /// host has only so many for all.
@@ -55,7 +57,8 @@ impl ResourceLimiter for MemoryCap {
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let elements = self.elements.saturating_add(desired - current);
-        let fits = elements <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        let fits =
+            desired <= TABLE_ELEMENTS && elements <= ALL_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
         if fits {
             self.elements = elements;
         }
