@@ -159,7 +159,7 @@ fn running_out_of_descriptors_delays_clients_and_loses_none() {
         folder.plugin(&format!("other{number}"), &answers("B"));
     }
     folder.plugin("answers", &answers("A"));
-    let wharf = Launch::with_descriptors(64, ["serve".as_ref(), folder.path()]).start();
+    let wharf = Wharf::serve(&folder);
     let address = wharf.address("answers");
     let others: Vec<_> = (0..5).map(|number| wharf.address(&format!("other{number}"))).collect();
     // Fewer than the host has counted on for its clients.
