@@ -11,10 +11,11 @@ use std::path::Path;
 
 use clap::Parser;
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use wharf::cli::Arguments;
 
-use crate::harness::guests::shipped;
+use crate::harness::guests::{rust, shipped};
 use crate::harness::{Client, DEADLINE, DatagramClient, Family, Folder, Launch, answer, answers, ask_url};
 
 /// A socket as systemd opens it, and the address that a manifest has for it.
@@ -134,6 +135,46 @@ fn one_socket_has_one_server() {
     assert_eq!(wharf.url("second"), url);
     assert_eq!(ask_url(&url, "x"), answer("B"));
     wharf.stop();
+}
+
+#[test]
+fn ipv4_clients_of_a_socket_of_both_families_are_ipv4() {
+    for kind in [Type::STREAM, Type::DGRAM] {
+        let socket = Socket::new(Domain::IPV6, kind, None).expect("a socket");
+        socket.set_only_v6(false).expect("set");
+        socket.bind(&"[::]:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bind");
+        if kind == Type::STREAM {
+            socket.listen(16).expect("listen");
+        }
+        let port = socket.local_addr().expect("bound").as_socket().expect("an address").port();
+        let (scheme, plugin) = if kind == Type::STREAM { ("tcp", "server-facts") } else { ("udp", "misbehave-udp") };
+        let folder = Folder::new();
+        folder.manifest(plugin, &format!("listen = '{scheme}://[::]:{port}'\nallow = ['127.0.0.1', '::1']"));
+        folder.plugin(plugin, &rust(plugin));
+        let wharf = serve(vec![socket.into()], &folder).start();
+        wharf.event("listening", plugin);
+        if kind == Type::STREAM {
+            let client = Client::connect(([127, 0, 0, 1], port).into());
+            let (name, facts) = (client.name(), client.rest());
+            let (theirs, ours) = facts.trim().split_once(' ').expect("two ends");
+            assert_eq!(ours, format!("127.0.0.1:{port}"));
+            assert_eq!(format!("client={}", theirs.trim_matches(['(', ')'])), name);
+            let other = Client::connect_from([127, 0, 0, 2].into(), ([127, 0, 0, 1], port).into());
+            wharf.logs(&["client refused", "client=127.0.0.2:", "by=allow"]);
+            other.sees_the_end();
+        } else {
+            let client = DatagramClient::to(&format!("udp://127.0.0.1:{port}"));
+            client.send("ends").hears(format!("{} 127.0.0.1:{port}", client.address()));
+            let client = UdpSocket::bind("[::1]:0").expect("a port");
+            client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+            client.send_to(b"ends", format!("[::1]:{port}")).expect("send");
+            let mut heard = [0; 100];
+            let read = client.recv(&mut heard).expect("an answer");
+            let told = format!("{} [::1]:{port}", client.local_addr().expect("bound"));
+            assert_eq!(String::from_utf8_lossy(&heard[..read]), told);
+        }
+        wharf.stop();
+    }
 }
 
 #[test]

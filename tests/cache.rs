@@ -1,9 +1,11 @@
 //! Compiled code on disk: used, never trusted.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::harness::{Folder, Launch, Wharf, answer, answers, ask};
 
@@ -92,6 +94,37 @@ fn a_damaged_entry_is_rebuilt() {
             assert_eq!(fs::read(&path).expect("it is there again").len(), before[&path].len(), "{what}");
         }
     }
+}
+
+#[test]
+fn whatever_stands_at_an_entrys_place_while_it_serves_keeps_no_load_waiting() {
+    type Stand<'a> = (&'a str, &'a dyn Fn(&Path));
+    let stands: [Stand; 5] = [
+        ("a FIFO", &|path| mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("a FIFO")),
+        ("a folder", &|path| fs::create_dir(path).expect("a folder")),
+        ("a link to a device", &|path| symlink("/dev/zero", path).expect("a link")),
+        ("a link to itself", &|path| symlink(path, path).expect("a link")),
+        ("a hole of a tebibyte", &|path| {
+            let file = File::options().write(true).create_new(true).mode(0o600).open(path).expect("a file");
+            file.set_len(1 << 40).expect("it takes no room");
+        }),
+    ];
+    let (folder, cache) = scene();
+    let wharf = serves(&folder, &cache);
+    let paths: Vec<PathBuf> = entries(&cache).into_keys().collect();
+    for (what, stand) in stands {
+        for path in &paths {
+            let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+            stand(path);
+        }
+        wharf.forget_events();
+        folder.remove("a.wat");
+        wharf.event("unloaded", "a");
+        folder.plugin("a", &answers("A"));
+        wharf.event("loaded", "a");
+        assert_eq!(ask(wharf.address("a"), "x"), answer("A"), "{what}");
+    }
+    wharf.stop();
 }
 
 #[test]

@@ -54,3 +54,46 @@ fn one_bad_plugin_fails_the_check_and_the_others_are_still_described() {
     let (status, _) = check(&[Path::new("/no/such/plugin.wasm")]);
     assert_ne!(status, 0);
 }
+
+#[test]
+fn two_plugins_with_one_address_fail_and_a_manifest_without_a_plugin_is_named() {
+    let folder = Folder::new();
+    for (name, address) in
+        [("first", "tcp://0.0.0.0:9999"), ("second", "tcp://127.0.0.1:9999"), ("third", "udp://127.0.0.1:0")]
+    {
+        folder.manifest(name, &format!("listen = '{address}'"));
+    }
+    folder.plugin("first", &answers("A")).plugin("second", &answers("B"));
+    let (status, said) = check(&[folder.path()]);
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("first: ok"), "{said}");
+    assert!(said.contains("second: refused: tcp://127.0.0.1:9999: plugin first has tcp://0.0.0.0:9999"), "{said}");
+    let lonely = format!("{}: no plugin stands beside it", folder.path().join("third.toml").display());
+    assert!(said.contains(&lonely), "{said}");
+    // Each by itself is good, and so are two whose ports the kernel chooses.
+    assert_eq!(check(&[&folder.path().join("first.wat"), &folder.path().join("second.wat")]).0, 0);
+    folder.settings("first", "").settings("second", "");
+    assert_eq!(check(&[folder.path()]).0, 0);
+}
+
+#[test]
+fn host_wide_settings_count_and_may_stand_elsewhere() {
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A")).file("wharf.toml", "[defaults]\nbacklog = 7");
+    let other = folder.parent().join("other.toml");
+    let with_config = |config: &str| {
+        std::fs::write(&other, config).expect("write");
+        let arguments = ["check".as_ref(), folder.path().as_os_str(), "--config".as_ref(), other.as_os_str()];
+        let mut wharf = Launch::new(arguments).start();
+        (wharf.ended(), wharf.events().join("\n"))
+    };
+    assert_eq!(check(&[folder.path()]).0, 0);
+    let (status, said) = with_config("[defaults.grants.env]\nGREETING = 'hello'");
+    assert!(status == 0 && said.contains("the variable GREETING"), "{said}");
+    let (status, said) = with_config("[defaults]\nbaklog = 7");
+    assert!(status == 1 && said.contains("did you mean `backlog`?"), "{said}");
+    std::fs::remove_file(&other).expect("remove");
+    let mut wharf =
+        Launch::new(["check".as_ref(), folder.path().as_os_str(), "--config".as_ref(), other.as_os_str()]).start();
+    assert_eq!((wharf.ended(), wharf.events().join("\n").contains("other.toml: no such file")), (1, true));
+}

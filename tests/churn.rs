@@ -16,6 +16,8 @@ use crate::harness::{Client, Folder, Wharf, answer, ask_url};
 /// How long it goes on in a run of all tests.
 const SECONDS: u64 = 6;
 const CLIENTS: usize = 8;
+/// How long, in milliseconds, what is slow to compile takes at the least. What was put back later may have served.
+const COMPILED: u64 = 250;
 
 /// What clients and the walk know of each other.
 #[derive(Default)]
@@ -25,6 +27,10 @@ pub struct Known {
     /// The newest one that it may have seen.
     written: AtomicU32,
     served: AtomicU64,
+    /// Sessions of versions that had been put back.
+    undone: AtomicU64,
+    /// How long, in milliseconds, it took at most to put one back.
+    slowest_return: AtomicU64,
     over: AtomicBool,
 }
 
@@ -104,6 +110,9 @@ fn nobody_notices_a_folder_that_never_stands_still() {
     let served = known.served.load(SeqCst);
     eprintln!("{steps} steps, {} generations, {served} sessions in {:?}", walk.newest(), began.elapsed());
     assert!(served > 100, "{served} sessions");
+    if known.slowest_return.load(SeqCst) < COMPILED {
+        assert_eq!(known.undone.load(SeqCst), 0, "sessions of a version that was put back before it was loaded");
+    }
     let log = wharf.log();
     let wrong = |line: &&String| ["session failed", "host fault", "panicked"].iter().any(|word| line.contains(word));
     assert_eq!(log.iter().find(wrong), None);
@@ -125,8 +134,12 @@ pub fn talks(url: &str, known: &Known) {
     let (text, _) = heard.split_once(' ').unwrap_or_else(|| panic!("heard {heard:?}"));
     assert_eq!(heard, answer(text), "all of it is of one generation");
     let number: u32 = text.strip_prefix('g').and_then(|number| number.parse().ok()).expect("a generation's number");
-    assert!((announced..=written).contains(&number), "{number}, where {announced} was announced and {written} written");
     known.served.fetch_add(1, SeqCst);
+    if number >= Walk::UNDONE {
+        known.undone.fetch_add(1, SeqCst);
+        return;
+    }
+    assert!((announced..=written).contains(&number), "{number}, where {announced} was announced and {written} written");
 }
 
 /// Waits until the host, which is this process by now, has said what it made of a step.
@@ -150,6 +163,9 @@ pub fn sees(wharf: &Wharf, host: Pid, walk: &Walk, known: &Known, outcome: Outco
         // It is loaded again with every change of the defaults, but listens once.
         Outcome::Other(true) => _ = wharf.url(OTHER),
         Outcome::Other(false) => _ = wharf.event("unloaded", OTHER),
+        Outcome::PutBack(took) => {
+            _ = known.slowest_return.fetch_max(u64::try_from(took.as_millis()).expect("a moment"), SeqCst);
+        }
         Outcome::Hangup => kill(host, Signal::HUP),
     }
 }

@@ -70,6 +70,10 @@ fn a_wrong_manifest_names_file_key_and_what_would_be_right() {
         ("listen = 'tcp://127.0.0.1:65536'", ["listen", "65535"]),
         ("listen = 5", ["listen", "list"]),
         ("allow = '10.0.0.0/99'", ["allow", "10.0.0.0/8"]),
+        ("[grants.env]\nTCPREMOTEIP = '6.6.6.6'", ["grants.env.TCPREMOTEIP", "the host says this of each client"]),
+        ("[grants.env]\nSSL_CLIENT_S_DN = 'CN=root'", ["grants.env.SSL_CLIENT_S_DN", "choose another name"]),
+        ("[grants.env]\n'PATH=/bin;X' = ''", ["grants.env.PATH=/bin;X", "one without `=`"]),
+        ("[grants.env]\nGREETING = \"hello\\u0000TCPREMOTEIP=6.6.6.6\"", ["grants.env.GREETING", "NUL"]),
         ("[[grants.dirs]]\nhost = 'no-such-folder'\nguest = '/data'", ["grants.dirs", "no-such-folder"]),
         ("listen = [", ["wrong.toml", ":1"]),
     ] {

@@ -205,3 +205,15 @@ fn a_program_that_would_accept_connections_is_told_where_its_client_is() {
     assert_eq!(ask(wharf.address("accepts"), "x"), "0", "it accepted none");
     wharf.stop();
 }
+
+#[test]
+fn a_program_that_opens_a_fifo_is_refused_and_not_kept_waiting() {
+    let grant = "[[grants.dirs]]\nhost = '.'\nguest = '/'\naccess = 'read-write'";
+    let (wharf, folder) = serving("opens", grant);
+    let (fifo, mode) = (folder.path().join("fifo"), rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).expect("a FIFO");
+    for form in FORMS {
+        assert_eq!(ask(wharf.address(form), ""), "58", "{form}");
+    }
+    wharf.stop();
+}

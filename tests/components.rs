@@ -35,8 +35,13 @@ struct Parts {
     contract: &'static str,
     /// What comes between the module and `recv`.
     shim: &'static str,
-    /// What each fixup puts into the shim's table for `recv`, one after the other.
-    fixups: &'static [&'static str],
+    /// The names of the shim's table.
+    tables: &'static [&'static str],
+    /// What each fixup puts into the shim's table for `recv`, one after the other, and the name that it has the table by.
+    fixups: &'static [(&'static str, &'static str)],
+    /// Whether a module has a second number, so that those after it have others than one would think, and look-alikes are where
+    /// they would be.
+    shifted: bool,
     /// How many globals the module can change.
     globals: usize,
 }
@@ -46,7 +51,9 @@ const PLAIN: Parts = Parts {
     reallocs: ["realloc", "realloc"],
     contract: "0.1.0",
     shim: "(local.get 0) (local.get 1) (i32.const 1) (call_indirect (type $two))",
-    fixups: &["recv"],
+    tables: &["slots"],
+    fixups: &[("recv", "slots")],
+    shifted: false,
     globals: 1,
 };
 
@@ -54,14 +61,58 @@ impl Parts {
     fn guest(&self) -> Guest {
         let Self { lifted: [setup, handle, finish], reallocs: [for_bytes, for_address], contract, shim, .. } = self;
         let globals = "(global (mut i32) (i32.const 0))".repeat(self.globals);
-        let fixup = |function: &&str| {
+        let fixup = |(function, table): &(&str, &str)| {
             format!(
-                r#"(core instance (instantiate $Fixup (with "" (instance (export "$imports" (table $slots))
+                r#"(core instance (instantiate $Fixup (with "" (instance (export "slots" (table ${table}))
                      (export "0" (func $lowered_send)) (export "1" (func $lowered_{function}))
-                     (export "2" (func $lowered_address))))))"#
+                     (export "2" (func $lowered_address)) (export "3" (func $lowered_shutdown))))))"#
             )
         };
         let fixups = self.fixups.iter().map(fixup).collect::<String>();
+        let tables = self.tables.iter().map(|name| format!("(export \"{name}\") ")).collect::<String>();
+        let aliases: String = self
+            .tables
+            .iter()
+            .map(|name| format!("(alias core export $shim \"{name}\" (core table ${name}))\n"))
+            .collect();
+        let shim_module = |name: &str| {
+            format!(
+                r#"(core module ${name}
+    (type $one (func (param i32)))
+    (type $two (func (param i32 i32)))
+    (type $three (func (param i32 i32 i32)))
+    (table {tables} 3 3 funcref)
+    (func (export "0") (type $three)
+      (local.get 0) (local.get 1) (local.get 2) (i32.const 0) (call_indirect (type $three)))
+    (func (export "1") (type $two) {shim})
+    (func (export "2") (type $one) (local.get 0) (i32.const 2) (call_indirect (type $one))))"#
+            )
+        };
+        let fixup_module = |name: &str, recv: &str| {
+            format!(
+                r#"(core module ${name}
+    (type $one (func (param i32)))
+    (type $two (func (param i32 i32)))
+    (type $three (func (param i32 i32 i32)))
+    (import "" "0" (func (type $three)))
+    (import "" "1" (func (type $two)))
+    (import "" "2" (func (type $one)))
+    (import "" "3" (func (type $two)))
+    (import "" "slots" (table 3 3 funcref))
+    (elem (i32.const 0) func 0 {recv} 2))"#
+            )
+        };
+        let mut helpers = [shim_module("Shim"), fixup_module("Fixup", "1")].join("\n  ");
+        if self.shifted {
+            helpers = [
+                "(alias outer 0 0 (core module $HandlerAgain))",
+                &shim_module("Shim"),
+                &shim_module("LikeShim"),
+                &fixup_module("Fixup", "1"),
+                &fixup_module("LikeFixup", "3"),
+            ]
+            .join("\n  ");
+        }
         Guest::wat(format!(
             r#"(component
   (import "wharf:handler/connection@{contract}" (instance $connection
@@ -79,24 +130,6 @@ impl Parts {
     (export "send" (func (param "data" (list u8)) (result (result (error $error)))))
     (export "shutdown" (func (param "direction" $direction) (result (result (error $error)))))
     (export "client-address" (func (result $address)))))
-  (core module $Shim
-    (type $one (func (param i32)))
-    (type $two (func (param i32 i32)))
-    (type $three (func (param i32 i32 i32)))
-    (table (export "$imports") 3 3 funcref)
-    (func (export "0") (type $three)
-      (local.get 0) (local.get 1) (local.get 2) (i32.const 0) (call_indirect (type $three)))
-    (func (export "1") (type $two) {shim})
-    (func (export "2") (type $one) (local.get 0) (i32.const 2) (call_indirect (type $one))))
-  (core module $Fixup
-    (type $one (func (param i32)))
-    (type $two (func (param i32 i32)))
-    (type $three (func (param i32 i32 i32)))
-    (import "" "0" (func (type $three)))
-    (import "" "1" (func (type $two)))
-    (import "" "2" (func (type $one)))
-    (import "" "$imports" (table 3 3 funcref))
-    (elem (i32.const 0) func 0 1 2))
   (core module $Handler
     (import "connection" "send" (func $send (param i32 i32 i32)))
     (import "connection" "recv" (func $recv (param i32 i32)))
@@ -119,9 +152,10 @@ impl Parts {
       (drop (call $say (i32.const 200) (i32.const 2)))
       (call $say (i32.const 69) (i32.const 8)))
     (func (export "wharf:handler/stream-handler@0.1.0#finish") (result i32) (call $say (i32.const 76) (i32.const 8))))
+  {helpers}
 
   (core instance $shim (instantiate $Shim))
-  (alias core export $shim "$imports" (core table $slots))
+  {aliases}
   (core instance $handler (instantiate $Handler
     (with "connection" (instance
       (export "send" (func $shim "0"))
@@ -180,7 +214,19 @@ fn whatever_a_component_is_made_of_it_does_what_it_does_as_a_component() {
             "setup 12 handle  finish ",
             MADE,
         ),
-        ("two fixups, of which the last one counts", Parts { fixups: &["shutdown", "recv"], ..PLAIN }, said, MADE),
+        (
+            "two fixups, of which the last one counts",
+            Parts { fixups: &[("shutdown", "slots"), ("recv", "slots")], ..PLAIN },
+            said,
+            MADE,
+        ),
+        (
+            "two fixups of one table by two names",
+            Parts { tables: &["again", "slots"], fixups: &[("shutdown", "slots"), ("recv", "again")], ..PLAIN },
+            said,
+            MADE,
+        ),
+        ("modules that have other numbers than one would think", Parts { shifted: true, ..PLAIN }, said, MADE),
         ("more globals than are put back", Parts { globals: 65_000, ..PLAIN }, said, MADE),
     ] {
         let guest = parts.guest();
@@ -242,6 +288,15 @@ fn an_adapter_that_keeps_back_what_the_module_writes_is_not_bypassed() {
     let log = wharf.log();
     wharf.stop();
     assert!(!log.iter().any(|line| line.contains("secret")), "{log:#?}");
+}
+
+#[test]
+fn what_an_adapter_has_beside_wasi_is_its_own_to_do() {
+    let guest = fixture_as_module("asks_adapter");
+    assert_eq!(sandbox(&guest), MADE);
+    let (wharf, _folder) = serving(&guest);
+    Client::dial(&wharf.url("guest")).send("x").hears("0").ends();
+    wharf.stop();
 }
 
 /// A handler whose phases return a type that doubles with each of so many levels.
@@ -318,18 +373,55 @@ fn imports_by_the_hundred_thousand_are_refused_and_hold_up_nobody() {
 }
 
 #[test]
-fn a_name_of_a_megabyte_is_no_line_of_a_megabyte() {
-    let name = "n".repeat(1 << 20);
+fn a_long_name_is_no_long_line() {
+    // The longest there may be in wasm is 100,000 bytes; a manifest inside a plugin has 1 MiB for its names.
+    let name = "n".repeat(90_000);
+    let longer = "n".repeat(900_000);
+    let program = format!(
+        r#"(module (import "wasi_snapshot_preview1" "{name}" (func)) (memory (export "memory") 1) (func (export "_start")))"#
+    );
+    let plugins = [
+        ("core", Guest::wat(format!(r#"(module (import "{name}" "{name}" (func)))"#))),
+        ("program", Guest::wat(program)),
+        ("exports", Guest::wat(format!(r#"(component (component $c) (export "{name}" (component $c)))"#))),
+        ("key", answers("A").with_manifest(&format!("'{longer}' = 1"))),
+        ("value", answers("A").with_manifest(&format!("instance = '{longer}'"))),
+        ("address", answers("A").with_manifest(&format!("listen = 'tcp://{longer}'"))),
+    ];
     let folder = Folder::new();
-    folder
-        .plugin("core", &Guest::wat(format!("(module (import \"{name}\" \"{name}\" (func)))")))
-        .plugin("program", &Guest::wat(format!("(module (import \"wasi_snapshot_preview1\" \"{name}\" (func)) (memory (export \"memory\") 1) (func (export \"_start\")))")))
-        .plugin("component", &Guest::wat(format!("(component (import \"{name}\" (func)))")))
-        .plugin("exports", &Guest::wat(format!("(component (component $c) (export \"{name}\" (component $c)))")));
-    let wharf = Wharf::serve(&folder);
-    for plugin in ["core", "program", "component", "exports"] {
-        let refused = wharf.event("refused", plugin);
-        assert!(refused.reason.len() < 3000, "{plugin}: {} bytes", refused.reason.len());
+    for (plugin, guest) in &plugins {
+        folder.plugin(plugin, guest);
     }
+    let wharf = Wharf::serve(&folder);
+    for (plugin, _) in &plugins {
+        let refused = wharf.event("refused", plugin);
+        assert!(refused.reason.contains("nnn") && refused.reason.len() < 3000, "{plugin}: {refused:?}");
+    }
+    wharf.stop();
+}
+
+#[test]
+fn what_a_sandbox_takes_beside_its_memory_has_an_end_too() {
+    let program = |fields: &str| {
+        Guest::wat(format!("(module {fields} (memory (export \"memory\") 1) (func (export \"_start\")))"))
+    };
+    let globals = |count| program(&"(global (mut i32) (i32.const 0))".repeat(count));
+    let tables = |count| program(&"(table 40000 funcref)".repeat(count));
+    let folder = Folder::new();
+    for (name, guest) in [
+        ("some-globals", globals(20_000)),
+        ("many-globals", globals(40_000)),
+        ("some-tables", tables(2)),
+        ("many-tables", tables(6)),
+    ] {
+        folder.settings(name, "[limits]\nmemory = '1MiB'").plugin(name, &guest);
+    }
+    let wharf = Wharf::serve(&folder);
+    wharf.event("loaded", "some-globals");
+    wharf.event("loaded", "some-tables");
+    let refused = wharf.event("refused", "many-globals").reason;
+    assert!(refused.contains("would keep") && refused.contains("limit of 1 MiB"), "{refused}");
+    let refused = wharf.event("refused", "many-tables").reason;
+    assert!(refused.contains("table"), "{refused}");
     wharf.stop();
 }

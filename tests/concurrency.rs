@@ -180,6 +180,26 @@ fn forty_children_are_the_most_unless_the_manifest_says_otherwise() {
 }
 
 #[test]
+fn a_storm_of_clients_that_reset_and_of_children_that_are_killed_leaves_nothing_behind() {
+    let (_folder, wharf, url) = answering(Family::Tcp, "concurrency = 'process'\nmax-children = 8");
+    finish(inside(&url, 1));
+    until("the first child is gone", || wharf.children().is_empty());
+    let descriptors = wharf.descriptors();
+    for _ in 0..10 {
+        (0..20).map(|_| Client::dial(&url)).for_each(Client::resets);
+        // Those included that have ended, and that nobody has waited for.
+        assert!(wharf.children().len() <= 8 + 1, "no more than it may have, and one that is being waited for");
+    }
+    let clients = inside(&url, 8);
+    wharf.children().into_iter().for_each(|child| kill(child, Signal::KILL));
+    clients.into_iter().for_each(Client::sees_the_end);
+    finish(inside(&url, 8));
+    until("no child is left, dead or alive", || wharf.children().is_empty());
+    until("no descriptor is left", || wharf.descriptors() <= descriptors);
+    wharf.stop();
+}
+
+#[test]
 fn a_datagram_at_the_cap_waits_for_a_place() {
     for settings in [
         "concurrency = 'process'\nmax-children = 1",

@@ -3,6 +3,8 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
+use rustix::process::Signal;
+
 use crate::harness::guests::rust;
 use crate::harness::{CONCURRENCIES, DEADLINE, DatagramClient, Family, Folder, Launch, Wharf, answers};
 
@@ -160,5 +162,76 @@ fn a_handler_may_answer_nothing_or_more_than_once() {
             assert!(!log.iter().any(|line| line.contains("session failed")), "{log:#?}");
             wharf.stop();
         }
+    }
+}
+
+#[test]
+fn an_answer_comes_from_the_address_that_was_asked() {
+    for concurrency in CONCURRENCIES {
+        for (listen, asked) in [
+            ("udp://0.0.0.0:0", &["127.0.0.1", "127.0.0.2", "127.200.30.4"][..]),
+            ("udp://[::]:0", &["[::1]"]),
+            ("udp://127.0.0.2:0", &["127.0.0.2"]),
+        ] {
+            let folder = Folder::new();
+            folder.manifest("misbehave", &format!("listen = '{listen}'\nconcurrency = '{concurrency}'"));
+            folder.plugin("misbehave", &rust("misbehave-udp"));
+            let wharf = Wharf::serve(&folder);
+            let url = wharf.url("misbehave");
+            let port = url.rsplit(':').next().expect("a port");
+            for ip in asked {
+                let client = UdpSocket::bind(if ip.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" });
+                let client = client.expect("a port");
+                client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+                client.send_to(b"ends", format!("{ip}:{port}")).expect("send");
+                let mut heard = [0; 200];
+                let (read, from) = client.recv_from(&mut heard).expect("an answer");
+                assert_eq!(from.to_string(), format!("{ip}:{port}"), "{listen}");
+                let told = format!("{} {ip}:{port}", client.local_addr().expect("bound"));
+                assert_eq!(String::from_utf8_lossy(&heard[..read]), told, "{listen}");
+            }
+            wharf.stop();
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_dropped_is_counted() {
+    let (_folder, wharf, url) = misbehave(Family::Udp, "concurrency = 'serial'\nreceive-buffer = '8KiB'");
+    let client = DatagramClient::to(&url);
+    client.send("hello").hears("hello");
+    // While it stands still, nobody takes what comes.
+    wharf.signal(Signal::STOP);
+    for _ in 0..200 {
+        client.send(format!("silent {}", "x".repeat(1000)));
+    }
+    wharf.signal(Signal::CONT);
+    // What was dropped is told with one that was not: every sixteenth is asked. There may be no room for the first ones.
+    for _ in 0..16 {
+        client.retry_until_heard("hello");
+    }
+    wharf.signal(Signal::USR1);
+    let line = wharf.logs(&["counted", "plugin=misbehave"]);
+    let count = |name: &str| -> u64 {
+        let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        word.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in: {line}"))
+    };
+    assert!(count("dropped") > 100, "{line}");
+    assert!(count("sessions") > 1 && count("sessions") + count("dropped") >= 202, "{line}");
+    wharf.stop();
+}
+
+#[test]
+fn a_buffer_that_the_kernel_does_not_give_is_told_of() {
+    for (family, key) in
+        [(Family::Udp, "receive-buffer"), (Family::Udp, "send-buffer"), (Family::Tcp, "receive-buffer")]
+    {
+        let folder = Folder::new();
+        let guest = if family == Family::Tcp { answers("A") } else { rust("misbehave-udp") };
+        folder.manifest("asks", &format!("{}{key} = '1GiB'", family.listen(&folder, "asks"))).plugin("asks", &guest);
+        let wharf = Wharf::serve(&folder);
+        wharf.event("listening", "asks");
+        wharf.logs(&["WARN", key, "the kernel gave less", "asked=1073741823", "given="]);
+        wharf.stop();
     }
 }

@@ -145,8 +145,11 @@ fn a_session_that_gets_no_memory_is_a_host_fault_for_itself_alone() {
     assert_eq!(refused, 2);
     // No thread for a session or to start a child with, either. Its stack is not all that it takes, and std would abort.
     for (plugin, address) in apart {
-        Client::connect(address).sees_the_end();
-        wharf.logs(&["ERROR", "host fault", &format!("plugin={plugin}"), "Cannot allocate memory"]);
+        let client = Client::connect(address);
+        let name = client.name();
+        client.sees_the_end();
+        let (plugin, phase) = (format!("plugin={plugin}"), format!("phase={plugin}"));
+        wharf.logs(&["ERROR", "host fault", &plugin, "generation=", &name, &phase, "Cannot allocate memory"]);
         talks(&mut inside);
     }
     // No thread to load with has a stack.
@@ -163,6 +166,10 @@ fn a_session_that_gets_no_memory_is_a_host_fault_for_itself_alone() {
         assert_eq!(ask(address, "x"), answer("A"));
     }
     assert_eq!(logged(&wharf, &["host fault"]), 4, "{:#?}", wharf.log());
+    wharf.signal(Signal::USR1);
+    for plugin in ["thread", "process"] {
+        wharf.logs(&["counted sessions=2", &format!("{plugin}.host=1"), &format!("plugin={plugin}")]);
+    }
     drop(inside);
     wharf.stop();
 }

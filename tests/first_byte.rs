@@ -72,7 +72,8 @@ fn who_says_nothing_is_closed_when_the_idle_time_is_over() {
 
 #[test]
 fn who_says_nothing_holds_up_no_stop_and_no_reload_beyond_the_drain_time() {
-    every_way(&answers("A"), "timeouts.drain = '50ms'", |url, concurrency, wharf, folder| {
+    let settings = "timeouts.drain = '50ms'\ntimeouts.replaced = '50ms'";
+    every_way(&answers("A"), settings, |url, concurrency, wharf, folder| {
         wharf.event("loaded", "waits");
         let before = wharf.descriptors();
         let silent = Client::dial(url);

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
@@ -58,18 +59,48 @@ fn whatever_a_file_holds_is_loaded_or_refused() {
     trial("load", fuzz::load, 600);
 }
 
-/// Runs a target over its corpus, then over so many mutations of it. An input that takes longer than [`DEADLINE`] has failed, too.
+/// Random bytes make better programs than mutations of others do.
+#[test]
+fn random_handlers_do_the_same_in_every_way_that_they_are_run() {
+    let programs = std::env::var("WHARF_PROGRAMS").map_or(150, |text| text.parse().expect("a number"));
+    let corpus = corpus("differential");
+    run("differential", fuzz::differential, move |mut dice| {
+        let random = move |_| (0..500 + dice.below(3000)).map(|_| dice.next() as u8).collect();
+        corpus.into_iter().chain((0..programs).map(random))
+    });
+    let totals = &fuzz::TOTALS;
+    eprintln!("{totals}");
+    let of = |count: &AtomicU64| count.load(Relaxed);
+    let programs = of(&totals.programs);
+    assert!(of(&totals.refused) * 10 < programs, "most are plugins: {totals}");
+    assert!(of(&totals.bare) * 2 > programs, "most run as one module: {totals}");
+    assert!(of(&totals.put_back) * 3 > programs, "many are put back: {totals}");
+    assert!(of(&totals.telling) * 2 > programs, "what a session left would be seen: {totals}");
+    assert!(of(&totals.draws) > 0, "{totals}");
+}
+
+/// Runs a target over its corpus, then over so many mutations of it.
 fn trial(name: &'static str, target: fn(&[u8]), mutations: usize) {
-    let seed = std::env::var("WHARF_SEED").ok().map_or(SEED, |text| text.parse().expect("WHARF_SEED is a number"));
     let (corpus, words) = (corpus(name), words());
+    run(name, target, move |mut dice| {
+        let first = corpus.clone().into_iter();
+        first.chain((0..mutations).map(move |_| mutation(&mut dice, &corpus, &words)))
+    });
+}
+
+/// Runs a target over inputs that a seed decides. One that takes longer than [`DEADLINE`] has failed, too.
+fn run<I: Iterator<Item = Vec<u8>>>(
+    name: &'static str,
+    target: fn(&[u8]),
+    inputs: impl FnOnce(Dice) -> I + Send + 'static,
+) {
+    let seed = std::env::var("WHARF_SEED").ok().map_or(SEED, |text| text.parse().expect("WHARF_SEED is a number"));
     let kept = kept(name, seed);
     eprintln!("{name}: WHARF_SEED={seed}; the input at hand is in {}", kept.display());
     let file = File::create(&kept).expect("a file for inputs");
     let (done, dones) = mpsc::channel();
     let worker = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let mut dice = Dice(seed);
-        let mutations = (0..mutations).map(|_| mutation(&mut dice, &corpus, &words));
-        for input in corpus.iter().cloned().chain(mutations) {
+        for input in inputs(Dice(seed)) {
             // Before it is tried: a stack that overflows takes this process with it. Over what was there: some file systems write a
             // file to the disk that was emptied and written anew.
             let written = file.write_all_at(&input, 0).and_then(|()| file.set_len(input.len() as u64));
@@ -147,10 +178,10 @@ fn unescaped(word: &str) -> Vec<u8> {
 }
 
 /// Numbers that a seed decides: SplitMix64 (Steele, Lea and Flood, 2014).
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -158,7 +189,7 @@ impl Dice {
     }
 
     /// From 0 to below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 

@@ -56,6 +56,18 @@ fn ends_its_own_session(guest: &Guest, phase: &str, cause: &str, counted: &str) 
     wharf.stop();
 }
 
+#[test]
+fn a_trap_after_an_error_was_read_is_what_its_phase_came_to() {
+    let folder = Folder::new();
+    folder.settings("guest", LIMITS).plugin("guest", &fixture_as_module("traps_after_an_error"));
+    let wharf = Wharf::serve(&folder);
+    assert_eq!(ask(wharf.address("guest"), "!"), "");
+    wharf.logs(&["WARN", "session failed", "phase=handle", "cause=\"trap: "]);
+    counts(&wharf, "guest", &["sessions=1", "handle.unreachable=1"]);
+    assert!(!wharf.log().iter().any(|line| line.contains("no handle") || line.contains("handle.error")));
+    wharf.stop();
+}
+
 /// A test for each fixture in `tests/guests/hostile/`: the phase that fails, what its cause begins with, what is counted.
 macro_rules! hostile {
     ($($name:ident: $phase:literal, $cause:literal, $counted:literal;)*) => {

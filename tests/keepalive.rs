@@ -26,7 +26,7 @@ fn timer(port: u16) -> Option<u64> {
 
 #[test]
 fn keepalive_is_as_the_manifest_says() {
-    for (settings, most) in [("", Some(12_000)), ("keepalive.idle = '7s'", Some(700)), ("keepalive.count = 0", None)] {
+    for (settings, most) in [("", Some(6_000)), ("keepalive.idle = '7s'", Some(700)), ("keepalive.count = 0", None)] {
         let folder = Folder::new();
         folder.plugin("answers", &answers("A")).settings("answers", settings);
         let wharf = Wharf::serve(&folder);
@@ -64,6 +64,7 @@ const VANISHES: &str = "
 import socket, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 assert client.recv(5) == b'begin'
+client.sendall(b'x')
 client.setsockopt(socket.IPPROTO_TCP, 19, 1)
 client.close()
 ";

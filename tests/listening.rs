@@ -137,7 +137,7 @@ fn a_client_that_resets_ends_its_own_session_only() {
         // Before the host has so much as accepted it, and while the handler waits for it.
         Client::connect(address).resets();
         let mut client = Client::connect(address);
-        client.hears("begin");
+        client.hears("begin").send("x");
         let name = client.name();
         client.resets();
         wharf.logs(&["session failed", "plugin=tells", &name, "phase=handle", "cause=\"error: connection-reset"]);
@@ -155,14 +155,15 @@ fn a_client_that_resets_ends_its_own_session_only() {
 fn running_out_of_descriptors_delays_clients_and_loses_none() {
     const CLIENTS: usize = 120;
     let folder = Folder::new();
-    // Each listener takes a descriptor, so that fewer are left than the host has counted on for its clients.
-    for number in 0..30 {
+    for number in 0..5 {
         folder.plugin(&format!("other{number}"), &answers("B"));
     }
     folder.plugin("answers", &answers("A"));
-    let wharf = Launch::with_descriptors(64, ["serve".as_ref(), folder.path()]).start();
+    let wharf = Wharf::serve(&folder);
     let address = wharf.address("answers");
-    let others: Vec<_> = (0..30).map(|number| wharf.address(&format!("other{number}"))).collect();
+    let others: Vec<_> = (0..5).map(|number| wharf.address(&format!("other{number}"))).collect();
+    // Fewer than the host has counted on for its clients.
+    wharf.leave_descriptors(16);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(address)).collect();
     // None of them says anything before the host has run out.
     wharf.logs(&["ERROR", "accept", &format!("{address}")]);

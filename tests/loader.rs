@@ -347,8 +347,16 @@ fn components() -> Vec<(&'static str, Guest, &'static [&'static str])> {
             ),
             &["async component functions", "build it without"],
         ),
-        ("memory_inside", handler("(core module (memory 1025))"), &["64 MiB", "limits.memory", "memory_inside.toml"]),
-        ("table_inside", handler("(core module (table 100001 funcref))"), &["table of 100001 elements"]),
+        (
+            "memory_inside",
+            handler("(core module $M (memory 1025)) (core instance (instantiate $M))"),
+            &["64 MiB", "limits.memory", "memory_inside.toml"],
+        ),
+        (
+            "table_inside",
+            handler("(core module $T (table 100001 funcref)) (core instance (instantiate $T))"),
+            &["table of 100001 elements"],
+        ),
     ]
 }
 

@@ -230,7 +230,8 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
         "    raise ValueError(\" \".join(words))",
         "ValueError: for good reasons",
     ] {
-        wharf.logs(&[&format!("guest: text=\"{}", line.escape_debug()), &name, "stream=stderr"]);
+        let line = line.replace('"', "\\\"");
+        wharf.logs(&[&format!("guest: text=\"{line}"), &name, "stream=stderr"]);
     }
     let cause = "cause=\"error: ValueError: for good reasons\"";
     wharf.logs(&["WARN", "session failed", "plugin=commands", &name, "phase=handle", cause]);

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;
 
+use rustix::process::Signal;
+
 use crate::harness::guests::shipped;
 use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
 
@@ -73,9 +75,67 @@ fn a_running_session_keeps_its_generation() {
 }
 
 #[test]
-fn a_replaced_generation_has_until_its_drain_deadline() {
+fn a_replacement_cuts_nobody_and_a_stop_gives_the_replaced_their_drain_time() {
     let (folder, wharf, address) = scene();
-    folder.settings("answers", "[timeouts]\ndrain = '200ms'");
+    folder.settings("answers", "[timeouts]\ndrain = '100ms'");
+    wharf.event("loaded", "answers");
+    let mut old: Vec<Client> = (0..3).map(|_| Client::connect(address)).collect();
+    old.iter_mut().for_each(|client| _ = client.hears("A "));
+    let generation = format!("generation={}", answers("A").generation());
+    folder.plugin("answers", &answers("B"));
+    becomes(&wharf, address, "B");
+    wharf.logs(&[
+        "INFO",
+        "replaced: its sessions go on until they end",
+        "plugin=\"answers\"",
+        &generation,
+        "sessions=3",
+    ]);
+    // Far longer than any drain: more generations come, each in its time.
+    for text in ["C", "D", "E"] {
+        folder.plugin("answers", &answers(text));
+        becomes(&wharf, address, text);
+    }
+    old[0].send("x");
+    assert_eq!(old.remove(0).rest(), "A A ");
+    wharf.signal(Signal::USR1);
+    wharf.logs(&["counted: sessions of a replaced generation", &generation]);
+    wharf.signal(Signal::TERM);
+    for _ in 0..2 {
+        wharf.logs(&["session failed", &generation, "cause=\"drain: "]);
+    }
+    assert_eq!(old.remove(0).rest(), "");
+    wharf.says("stopped");
+}
+
+#[test]
+fn no_more_generations_have_sessions_than_the_operator_says() {
+    let (folder, wharf, address) = scene();
+    folder.settings("answers", "max-generations = 2\n[timeouts]\ndrain = '100ms'");
+    wharf.event("loaded", "answers");
+    let mut clients = Vec::new();
+    let mut before = "A";
+    for text in ["B", "C"] {
+        let mut client = Client::connect(address);
+        client.hears(format!("{before} "));
+        clients.push(client);
+        folder.plugin("answers", &answers(text));
+        becomes(&wharf, address, text);
+        before = text;
+    }
+    let generation = format!("generation={}", answers("A").generation());
+    wharf.logs(&["WARN", "more than 2 generations have sessions", &generation, "sessions=1", "have 100ms to end"]);
+    wharf.logs(&["session failed", &generation, "cause=\"drain: "]);
+    assert_eq!(clients.remove(0).rest(), "");
+    clients[0].send("x");
+    assert_eq!(clients.remove(0).rest(), "B B ");
+    wharf.stop();
+}
+
+#[test]
+fn a_replaced_generation_has_as_long_as_the_operator_says() {
+    let (folder, wharf, address) = scene();
+    folder.settings("answers", "[timeouts]\nreplaced = '200ms'");
     wharf.event("loaded", "answers");
     let mut old = Client::connect(address);
     old.hears("A ");
@@ -189,6 +249,36 @@ fn swapped_links_are_followed_as_kubernetes_makes_them() {
 }
 
 #[test]
+fn links_above_the_folder_are_followed_as_deployments_make_them() {
+    let folder = Folder::absent();
+    let dir = folder.parent().canonicalize().expect("it is there");
+    for (release, text) in [("1", "A"), ("2", "B"), ("3", "C")] {
+        let plugins = dir.join("releases").join(release).join("app/plugins");
+        fs::create_dir_all(&plugins).expect("create folders");
+        fs::write(plugins.join("answers.wat"), answers(text).bytes).expect("write");
+        fs::write(plugins.join("answers.toml"), "listen = 'tcp://127.0.0.1:0'").expect("write");
+    }
+    let swap = |target: &str, link: &str| {
+        symlink(target, dir.join("new")).expect("link");
+        fs::rename(dir.join("new"), dir.join(link)).expect("swap");
+    };
+    let (outer, inner) = ("current", "stable");
+    swap("stable/app", outer);
+    swap("releases/1", inner);
+    let other = dir.join("wharf.toml");
+    fs::write(&other, "rescan = '1h'").expect("write");
+    let plugins = dir.join("current/plugins");
+    let wharf = Launch::new(["serve".as_ref(), plugins.as_path(), "--config".as_ref(), other.as_path()]).start();
+    wharf.event("loaded", "answers");
+    let address = wharf.address("answers");
+    swap("releases/2", inner);
+    becomes(&wharf, address, "B");
+    swap("releases/3/app", outer);
+    becomes(&wharf, address, "C");
+    said_only(wharf, address, &[loaded("B"), loaded("C")]);
+}
+
+#[test]
 fn a_folder_that_appears_later_is_served_and_so_is_one_that_comes_back() {
     let folder = Folder::absent();
     let config = folder.parent().join("wharf.toml");
@@ -292,7 +382,7 @@ fn a_link_to_a_file_elsewhere_is_followed() {
 #[test]
 fn a_lost_event_is_made_up_for_by_the_rescan() {
     let folder = Folder::new();
-    let change = folder.plugin_behind_links("answers", &answers("A"));
+    let change = folder.plugin_of_two_names("answers", &answers("A"));
     folder.settings("answers", "").file("wharf.toml", "rescan = '100ms'");
     let wharf = Wharf::serve(&folder);
     wharf.event("loaded", "answers");

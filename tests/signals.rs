@@ -89,7 +89,7 @@ fn the_drain_deadline_ends_the_sessions_that_are_left() {
 fn a_hangup_rescans_the_folder() {
     let folder = Folder::new();
     let (a, b) = (answers("A"), answers("B"));
-    let change = folder.plugin_behind_links("answers", &a);
+    let change = folder.plugin_of_two_names("answers", &a);
     folder.settings("answers", "").file("wharf.toml", "rescan = '1h'");
     let wharf = Launch::new(["serve".as_ref(), folder.path()]).start();
     let address = wharf.address("answers");

@@ -1,15 +1,20 @@
 //! Unix sockets: whose the file is, who may use it, and when it goes.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use rustix::process::geteuid;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::{Signal, geteuid};
 use xtask::left_out;
 
 use crate::harness::guests::{rust, shipped};
-use crate::harness::{Client, DatagramClient, Family, Folder, Launch, Wharf, ask_url};
+use crate::harness::{CONCURRENCIES, Client, DEADLINE, DatagramClient, Family, Folder, Launch, Wharf, ask_url};
 
 /// Those with a file.
 const FAMILIES: [Family; 2] = [Family::Unix, Family::Unixgram];
@@ -303,6 +308,121 @@ fn a_successors_file_is_not_removed() {
     }
 }
 
+/// A folder that belongs to another user, who may put what he likes into it; none where only root could make one.
+fn folder_of_another_user(folder: &Folder) -> Option<PathBuf> {
+    if !geteuid().is_root() {
+        left_out::note("Unix sockets in another user's folder: only root may give folders away");
+        return None;
+    }
+    let theirs = folder.parent().join("theirs");
+    fs::create_dir(&theirs).expect("create");
+    chown(&theirs, Some(1234), Some(1234)).expect("root may");
+    Some(theirs)
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_sockets_file_is_neither_given_away_nor_removed() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        let Some(theirs) = folder_of_another_user(&folder) else { return };
+        let (socket, precious) = (theirs.join("upper.sock"), folder.parent().join("precious"));
+        fs::write(&precious, "secret").expect("write");
+        fs::set_permissions(&precious, fs::Permissions::from_mode(0o600)).expect("set");
+        let listen = family.listen(&folder, "theirs/upper");
+        let set = |mode: &str| {
+            folder.manifest("upper", &format!("{listen}[unix]\nuser = '1234'\ngroup = '1234'\nmode = '{mode}'"));
+        };
+        set("0600");
+        let wharf = Wharf::serve(&folder);
+        answers_at(&wharf.url("upper"));
+        assert_eq!(fs::metadata(&socket).expect("it is there").uid(), 1234);
+        wharf.event("loaded", "upper");
+
+        // It is moved away, and a link to a file of root's is put in its place.
+        fs::rename(&socket, theirs.join("moved")).expect("rename");
+        symlink(&precious, &socket).expect("link");
+        set("0666");
+        wharf.event("loaded", "upper");
+        folder.plugin("other", &shipped("echo"));
+        wharf.event("listening", "other");
+        let file = fs::metadata(&precious).expect("it is there");
+        assert_eq!((file.uid(), file.gid(), mode(&precious)), (0, 0, 0o600), "{family:?}");
+        assert_eq!(mode(&theirs.join("moved")), 0o666, "what was bound is what is changed");
+        wharf.stop();
+        assert!(precious.exists() && fs::symlink_metadata(&socket).is_ok(), "and neither is removed");
+    }
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_sockets_keeps_what_is_in_it() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        let [ours, others] = ["ours", "others"].map(|name| folder.parent().join(name));
+        fs::create_dir(&ours).expect("create");
+        fs::create_dir(&others).expect("create");
+        folder.manifest("upper", &family.listen(&folder, "ours/upper"));
+        let wharf = Wharf::serve(&folder);
+        answers_at(&wharf.url("upper"));
+        let holder = Holder::bind(family, &others.join("upper.sock"));
+        renameat_with(CWD, &ours, CWD, &others, RenameFlags::EXCHANGE).expect("exchange");
+        wharf.stop();
+        holder.is_reached_at(&ours.join("upper.sock"));
+        assert!(!others.join("upper.sock").exists(), "its own is removed where it is by now");
+    }
+}
+
+#[test]
+fn a_link_to_a_dead_sockets_file_is_no_such_file() {
+    for family in FAMILIES {
+        let (folder, path) = upper(family, "");
+        let dead = folder.parent().join("dead.sock");
+        drop(Holder::bind(family, &dead));
+        symlink(&dead, &path).expect("link");
+        let wharf = Wharf::serve(&folder);
+        let failed = wharf.event("failed", "upper");
+        assert!(failed.reason.contains("no socket"), "{}", failed.reason);
+        assert!(dead.exists() && fs::symlink_metadata(&path).is_ok());
+        wharf.stop();
+    }
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_comes_back() {
+    for family in FAMILIES {
+        let (folder, _) = upper(family, "");
+        folder.file("wharf.toml", "rescan = '1h'");
+        // Out of sight of what watches the plugins' folder and the one around it.
+        let place = folder.parent().join("place");
+        fs::create_dir(&place).expect("create");
+        folder.manifest("upper", &family.listen(&folder, "place/upper"));
+        let wharf = Wharf::serve(&folder);
+        let url = wharf.url("upper");
+        answers_at(&url);
+
+        fs::remove_file(place.join("upper.sock")).expect("remove");
+        wharf.signal(Signal::HUP);
+        wharf.logs(&["WARN", "the socket's file is gone", "plugin=upper", &url]);
+        assert_eq!(wharf.event("closed", "upper").url, url);
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+
+        // With its folder, which is made again later.
+        fs::remove_dir_all(&place).expect("remove");
+        wharf.signal(Signal::HUP);
+        wharf.event("failed", "upper");
+        fs::create_dir(&place).expect("create");
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+
+        // At a rescan, too.
+        folder.file("wharf.toml", "rescan = '100ms'");
+        fs::remove_file(place.join("upper.sock")).expect("remove");
+        assert_eq!(wharf.url("upper"), url);
+        answers_at(&url);
+        wharf.stop();
+    }
+}
+
 #[test]
 fn abstract_names_have_no_file() {
     for family in FAMILIES {
@@ -346,6 +466,57 @@ fn a_datagram_client_without_a_name_costs_its_own_session_only() {
     wharf.logs(&["session failed", "plugin=misbehave", &gone.name(), "phase=handle", "cause=\"error: "]);
     named.send("hello").hears("hello");
     wharf.stop();
+}
+
+/// Sends a datagram to the server at the second path, from a socket that is bound to the first one in its own folder.
+const FROM_A_RELATIVE_PATH: &str = r"
+import os, socket, sys
+os.chdir(sys.argv[1])
+client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+client.bind(sys.argv[2])
+client.sendto(b'hello', sys.argv[3])
+";
+
+#[test]
+fn a_datagram_client_with_a_relative_name_is_not_taken_for_another() {
+    let folder = Folder::new();
+    folder.manifest("misbehave", &Family::Unixgram.listen(&folder, "misbehave"));
+    folder.plugin("misbehave", &rust("misbehave-udp"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("misbehave");
+    // One has the abstract name that this looks like; the other would be where the host's own folder leads.
+    let unique = folder.parent().file_name().expect("a name").to_str().expect("UTF-8").replace('.', "");
+    let address = SocketAddr::from_abstract_name(&unique).expect("it fits");
+    let victim = UnixDatagram::bind_addr(&address).expect("bind");
+    for name in [format!("@{unique}"), "relative".to_owned()] {
+        let mut python = Command::new("python3");
+        let arguments = [folder.parent().as_os_str(), name.as_ref(), url.trim_start_matches("unixgram://").as_ref()];
+        let status = python.args(["-c", FROM_A_RELATIVE_PATH]).args(arguments).status().expect("python3 runs");
+        assert!(status.success());
+        wharf.logs(&["session failed", "plugin=misbehave", &format!("client=./{name}"), "relative path"]);
+    }
+    victim.set_nonblocking(true).expect("set");
+    assert!(victim.recv(&mut [0; 16]).is_err(), "nothing has come");
+    wharf.stop();
+}
+
+#[test]
+fn a_datagram_client_whose_name_is_no_text_is_answered_and_nobody_else() {
+    for concurrency in CONCURRENCIES {
+        let folder = Folder::new();
+        let manifest = format!("{}concurrency = '{concurrency}'", Family::Unixgram.listen(&folder, "misbehave"));
+        folder.manifest("misbehave", &manifest).plugin("misbehave", &rust("misbehave-udp"));
+        let wharf = Wharf::serve(&folder);
+        let server = wharf.url("misbehave").trim_start_matches("unixgram://").to_owned();
+        let client = UnixDatagram::bind(folder.parent().join(OsStr::from_bytes(b"\xff"))).expect("bind");
+        let decoy = UnixDatagram::bind(folder.parent().join("\u{fffd}")).expect("bind");
+        client.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        client.send_to(b"hello", &server).expect("send");
+        assert_eq!(client.recv(&mut [0; 16]).expect("an answer"), 5);
+        decoy.set_nonblocking(true).expect("set");
+        assert!(decoy.recv(&mut [0; 16]).is_err(), "nothing has come");
+        wharf.stop();
+    }
 }
 
 fn mode(path: &Path) -> u32 {

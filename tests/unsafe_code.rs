@@ -8,15 +8,21 @@ use std::path::Path;
 use crate::harness::guests::root;
 
 /// Files with the places that each has.
-const PLACES: [(&str, usize); 9] = [
+const PLACES: [(&str, usize); 12] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
     ("guest-sdk/src/export.rs", 1),
     // Descriptors that this process was started with.
     ("host/src/activation.rs", 1),
     // Memory that is asked for, and given back.
     ("host/src/capacity.rs", 1),
+    // Leases of files.
+    ("host/src/file.rs", 1),
     // Readiness of a socket.
     ("host/src/listen/listener.rs", 1),
+    // What recvmsg(2) is told of places to write to.
+    ("host/src/listen/message.rs", 1),
+    // A socket's option without a name elsewhere.
+    ("host/src/listen/options.rs", 1),
     // What recv(2) wrote into a buffer's spare room.
     ("host/src/listen/stream.rs", 1),
     // Pages of a guest's memory that are given back.

@@ -75,8 +75,13 @@ fn handed(socket: OwnedFd) -> Result<Handed, String> {
 
 fn address(socket: &Socket, kind: Type) -> io::Result<Option<Address>> {
     let local = socket.local_addr()?;
-    let inet = local.as_socket();
-    let path = local.as_pathname().map(PathBuf::from);
+    // As a manifest has it: IPv4 on a socket of IPv6 is IPv4.
+    let inet = local.as_socket().map(|addr| match addr.ip().to_canonical() {
+        ip if ip.is_ipv4() => SocketAddr::new(ip, addr.port()),
+        _ => addr,
+    });
+    // A relative one could be taken for a name that is abstract.
+    let path = local.as_pathname().filter(|path| path.is_absolute()).map(PathBuf::from);
     let name = || local.as_abstract_namespace().map(|name| format!("@{}", String::from_utf8_lossy(name)).into());
     let of = |inet_kind: fn(SocketAddr) -> Address, unix_kind: fn(PathBuf) -> Address| match inet {
         Some(addr) => Some(inet_kind(addr)),

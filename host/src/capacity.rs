@@ -2,10 +2,14 @@
 
 use std::io;
 use std::ptr;
+use std::sync::Arc;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Address;
 
 /// Mappings of one pooled instance: two for its stack's slot, two for its memory while it lives.
 const MAPPINGS: u64 = 4;
@@ -13,6 +17,8 @@ const MAPPINGS: u64 = 4;
 const OTHER_MAPPINGS: u64 = 5_000;
 /// Descriptors left to everything else: listeners, logs, plugin files while they are read.
 const OTHER_DESCRIPTORS: u64 = 128;
+/// Descriptors that no listener gets: with these the folder is read, and plugins are loaded.
+const RESERVED_DESCRIPTORS: u64 = 64;
 /// More than this is of use to few, and its room takes time to make at start.
 const MOST: u64 = 10_000;
 
@@ -73,6 +79,61 @@ pub fn outlive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
+/// Descriptors for listeners: those that neither a session may want nor the reserve is made of, and beyond these at most
+/// half of the sessions' own. What a listener takes of a session's, no session takes.
+#[derive(Clone)]
+pub struct ListenerRoom {
+    free: Arc<Semaphore>,
+    /// How many of the sessions' permits listeners may have.
+    lent: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
+}
+
+/// One listener's descriptors, given back when it is dropped. The default is none, for a listener that was handed over with its own
+/// where there was no room to be kept for it.
+#[derive(Default)]
+pub struct ListenerPlace {
+    _own: Option<OwnedSemaphorePermit>,
+    _session: Option<OwnedSemaphorePermit>,
+}
+
+impl ListenerRoom {
+    /// `sessions` is what every session takes a permit of.
+    pub fn new(capacity: Capacity, sessions: Arc<Semaphore>) -> Self {
+        let (free, lent) = listeners(capacity.descriptors, capacity.sessions);
+        Self { free: Arc::new(Semaphore::new(free)), lent: Arc::new(Semaphore::new(lent)), sessions }
+    }
+
+    /// Takes the room for one.
+    ///
+    /// # Errors
+    /// There is none: the reserve would be touched.
+    pub fn take(&self, address: &Address) -> io::Result<ListenerPlace> {
+        // The socket, and its copy while a successor is handed it. A file that stands for a socket has two more.
+        let count = match address {
+            Address::Tcp(_) | Address::Udp(_) => 2,
+            Address::Unix(_) | Address::Unixgram(_) => 4,
+        };
+        let take = |from: &Arc<Semaphore>| from.clone().try_acquire_many_owned(count).ok();
+        let place = take(&self.free).map(|own| ListenerPlace { _own: Some(own), _session: None }).or_else(|| {
+            let own = take(&self.lent)?;
+            Some(ListenerPlace { _own: Some(own), _session: Some(take(&self.sessions)?) })
+        });
+        place.ok_or_else(|| {
+            io::Error::other("no descriptors are left for it; raise the limit (ulimit -n, LimitNOFILE=) or listen at fewer addresses")
+        })
+    }
+}
+
+/// How many descriptors listeners may have of their own, and how many of the sessions'.
+fn listeners(descriptors: u64, sessions: u32) -> (usize, usize) {
+    let reserved = RESERVED_DESCRIPTORS.min(descriptors / 8);
+    let free = descriptors.saturating_sub(u64::from(sessions) + reserved);
+    // A limit of 2^64 is no number of permits.
+    let free = usize::try_from(free).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    (free, sessions as usize / 2)
+}
+
 fn sessions(descriptors: u64, mappings: u64, asked: Option<u32>) -> u32 {
     // A process short of descriptors still gives half of them to its clients.
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
@@ -83,7 +144,16 @@ fn sessions(descriptors: u64, mappings: u64, asked: Option<u32>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::sessions;
+    use super::{listeners, sessions};
+
+    #[test]
+    fn listeners_leave_descriptors_to_the_folder_and_to_sessions() {
+        assert_eq!(listeners(1024, 896), (64, 448));
+        assert_eq!(listeners(64, 32), (24, 16));
+        assert_eq!(listeners(1 << 20, 10_000), ((1 << 20) - 10_064, 5_000));
+        assert_eq!(listeners(0, 1), (0, 0));
+        assert_eq!(listeners(u64::MAX, 1).0, tokio::sync::Semaphore::MAX_PERMITS);
+    }
 
     #[test]
     fn the_scarcest_thing_decides() {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use anyhow::Context;
 
 use crate::capacity::outlive_file_size_limit;
 use crate::cli::Check;
-use crate::config::{Access, HostConfig, ManifestFile, Origin, Settings, Size};
+use crate::config::{Access, Address, HostConfig, ManifestFile, Origin, Settings, Size};
 use crate::events::one_line;
 use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, STDIO, Source};
+use crate::ports::overlap;
 use crate::{log, serve};
 
 /// Prints what there is to know of each plugin.
@@ -28,16 +30,19 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut all_good = true;
     for path in &command.paths {
-        let (found, defaults) = match look(path) {
-            Ok(seen) => seen,
+        let Looked { found, defaults, lonely } = match look(path, command.config.as_deref()) {
+            Ok(looked) => looked,
             Err(error) => {
                 writeln!(out, "{}: refused: {}", path.display(), one_line(&format_args!("{error:#}")))?;
                 all_good = false;
                 continue;
             }
         };
+        // A host has each address for one plugin.
+        let mut taken: Vec<(Address, String)> = Vec::new();
         for (name, found) in found {
-            match runtime.block_on(load(&loader, &name, &found, defaults.clone())) {
+            let loaded = runtime.block_on(load(&loader, &name, &found, defaults.clone()));
+            match loaded.and_then(|loaded| claim(&mut taken, &name, &loaded).map(|()| loaded)) {
                 Ok(loaded) => describe(&mut out, &name, &loaded)?,
                 Err(refusal) => {
                     writeln!(out, "{name}: refused: {}", one_line(&refusal))?;
@@ -45,23 +50,74 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+        for manifest in lonely {
+            writeln!(out, "{}: no plugin stands beside it, so it is not used", one_line(&manifest.display()))?;
+        }
     }
     Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The plugins at `path`, and the settings under their manifests.
-fn look(path: &Path) -> anyhow::Result<(BTreeMap<String, Found>, ManifestFile)> {
-    if !path.is_dir() {
+/// What there is at a path.
+#[derive(Default)]
+struct Looked {
+    found: BTreeMap<String, Found>,
+    /// The settings under their manifests.
+    defaults: ManifestFile,
+    /// Manifests of no plugin.
+    lonely: Vec<PathBuf>,
+}
+
+fn look(path: &Path, config: Option<&Path>) -> anyhow::Result<Looked> {
+    let is_folder = path.is_dir();
+    let beside = is_folder.then(|| HostConfig::beside(path));
+    let read = match (config, &beside) {
+        (Some(file), _) => {
+            let read = HostConfig::read_when_written(file)?;
+            anyhow::ensure!(read.is_some(), "{}: no such file", file.display());
+            read
+        }
+        (None, Some(file)) => HostConfig::read_when_written(file)?,
+        (None, None) => None,
+    };
+    let defaults = read.unwrap_or_default().defaults;
+    if !is_folder {
         let found = Folder::new(Source::File(path.to_owned())).scan()?;
         anyhow::ensure!(!found.is_empty(), "no such file");
-        return Ok((found, ManifestFile::default()));
+        return Ok(Looked { found, defaults, ..Looked::default() });
     }
-    let config = HostConfig::read(&HostConfig::beside(path))?.unwrap_or_default();
-    Ok((Folder::new(Source::Folder(path.to_owned())).scan()?, config.defaults))
+    let found = Folder::new(Source::Folder(path.to_owned())).scan()?;
+    let mut lonely = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        let is_manifest = file.extension().is_some_and(|extension| extension == "toml");
+        let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_used = found.values().any(|found| found.manifest() == file) || beside.as_ref() == Some(&file);
+        if is_manifest && !is_hidden && !is_used && config != Some(&file) {
+            lonely.push(file);
+        }
+    }
+    lonely.sort();
+    Ok(Looked { found, defaults, lonely })
+}
+
+/// Enters a plugin's addresses.
+///
+/// # Errors
+/// One that another plugin has.
+fn claim(taken: &mut Vec<(Address, String)>, name: &str, loaded: &Loaded) -> Result<(), Refusal> {
+    let fixed = |address: &&Address| !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
+    let addresses: Vec<Address> = loaded.settings.listen.iter().filter(fixed).cloned().collect();
+    for address in &addresses {
+        if let Some((other, plugin)) = taken.iter().find(|(other, _)| overlap(other, address)) {
+            return Err(Refusal::Plugin(format!("{address}: plugin {plugin} has {other}")));
+        }
+    }
+    taken.extend(addresses.into_iter().map(|address| (address, name.to_owned())));
+    Ok(())
 }
 
 async fn load(loader: &Arc<Loader>, name: &str, found: &Found, defaults: ManifestFile) -> Result<Loaded, Refusal> {
-    let files = found.read().map_err(|(_, reason)| Refusal::Plugin(reason))?;
+    let files = found.read_when_written()?;
     let (path, text) = files.manifest;
     let beside = ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path))?;
     loader.load(name, files.plugin, beside, defaults).await

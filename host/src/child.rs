@@ -1,19 +1,27 @@
 //! A session in a process of its own: what the host does for it, and what the process does.
 //!
 //! The child is this same program, started again: a fork of a process with threads could do nothing but start a program
-//! anyway. As inetd's, it has the socket as its stdin. Its stdout is a file in memory that holds all else it needs, so
-//! that starting it takes no more than what posix_spawn(3) does without copying the host's mappings.
+//! anyway. As inetd's, it has the socket as its stdin. Its stdout is a socket with descriptors in it: a file in memory that holds all
+//! else it needs, and the granted folders. So starting it takes no more than what posix_spawn(3) does without copying the host's
+//! mappings.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::iter;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use rustix::cmsg_space;
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
@@ -24,7 +32,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
 use crate::commons::SPARE_INSTANCES;
-use crate::config::Settings;
+use crate::config::{Folder, Settings};
 use crate::counters::{Report, Tally};
 use crate::endpoint::Endpoint;
 use crate::listen::Arrival;
@@ -92,7 +100,13 @@ pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken)
             // It has said itself what became of the session; what is left is to count it.
             match read_report(file) {
                 Ok(report) => tally.add(&report),
-                Err(error) => tracing::error!(%plugin, %client, cause = error.to_string(), "host fault: no report"),
+                Err(error) => {
+                    tally.failed(phase, Kind::Host);
+                    if tally.may_log(Topic::Failures, 0) {
+                        let (generation, cause) = (&generation.id, format!("no report: {error}"));
+                        tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
+                    }
+                }
             }
             return;
         }
@@ -157,6 +171,11 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
     file.write_all(&(job.len() as u64).to_le_bytes())?;
     file.write_all(&job)?;
     file.write_all(&code)?;
+    // What is sent stays in the socket until the child takes it from there.
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let folders = terms.settings.grants.dirs.iter().filter_map(|grant| grant.folder.as_deref());
+    let descriptors: Vec<_> = iter::once(file.as_fd()).chain(folders.map(AsFd::as_fd)).collect();
+    send_descriptors(ours.as_fd(), &descriptors)?;
     let mut command = Command::new("/proc/self/exe");
     for name in activation::VARIABLES.into_iter().chain([systemd::VARIABLE, upgrade::VARIABLE]) {
         command.env_remove(name);
@@ -164,7 +183,7 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
     let child = command
         .arg(COMMAND)
         .stdin(Stdio::from(socket.try_clone_to_owned()?))
-        .stdout(Stdio::from(file.try_clone()?))
+        .stdout(Stdio::from(theirs))
         .kill_on_drop(true)
         .spawn()?;
     Ok((child, file))
@@ -175,7 +194,7 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
 /// # Errors
 /// It was not started by [`serve`], or the machine does not give what a session takes.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let (job, code) = read_job().context("not started by a host; `wharf serve` starts what it needs")?;
+    let (job, file, code) = read_job().context("not started by a host; `wharf serve` starts what it needs")?;
     log::to_stderr(log::from_number(job.log));
     // As many as the session's own, and one for what it tells of its failure.
     let engines = Engines::new(2).map_err(anyhow::Error::from)?;
@@ -184,7 +203,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         .context("the host's code can't be taken over")?;
     let generation = Arc::new(generation);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let arrival = Arrival::inherited(socket, job.client, job.server, job.packet)?;
         let tally = Arc::new(Tally::of_one_session(&job.plugin));
@@ -194,6 +213,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+            files: Arc::default(),
         };
         outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -201,6 +221,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let _interrupt = signal(SignalKind::interrupt())?;
         // Who asks all that are called wharf how they are means the host.
         let _ask = signal(SignalKind::user_defined1())?;
+        // As is a reload, and the end of a terminal.
+        let _hangup = signal(SignalKind::hangup())?;
         // As is an upgrade, when a service manager sends its signal to all processes of a service.
         let _upgrade = signal(SignalKind::user_defined2())?;
         let session = session::serve(arrival, Arc::new(terms), ());
@@ -211,20 +233,24 @@ pub fn run() -> anyhow::Result<ExitCode> {
                 _ = terminate.recv() => generation.deadline.reach(),
             }
         }
-        write_report(&tally.report())?;
+        write_report(file, &tally.report())?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // File work that outlasts the session is nobody's any more, and ends with the process.
+    runtime.shutdown_background();
+    end
 }
 
-fn write_report(report: &Report) -> anyhow::Result<()> {
-    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+fn write_report(mut file: File, report: &Report) -> anyhow::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     Ok(file.write_all(&postcard::to_stdvec(report)?)?)
 }
 
-fn read_job() -> anyhow::Result<(Job, Vec<u8>)> {
-    let mut file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+/// What [`start`] has left for this process: the job, the file that it came in, and the code.
+fn read_job() -> anyhow::Result<(Job, File, Vec<u8>)> {
+    let mut descriptors = receive_descriptors(io::stdout().as_fd())?.into_iter();
+    let mut file = File::from(descriptors.next().context("no job")?);
     file.rewind()?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
@@ -233,5 +259,33 @@ fn read_job() -> anyhow::Result<(Job, Vec<u8>)> {
     let length = usize::try_from(u64::from_le_bytes(length))?;
     ensure!(length <= rest.len(), "the job is cut off");
     let code = rest.split_off(length);
-    Ok((postcard::from_bytes(&rest)?, code))
+    let mut job: Job = postcard::from_bytes(&rest)?;
+    for grant in &mut job.settings.grants.dirs {
+        grant.folder = Some(Folder::taken_over(descriptors.next().context("a folder is missing")?));
+    }
+    Ok((job, file, code))
+}
+
+/// The most descriptors that a child is given: its job, and the folders of a manifest.
+const DESCRIPTORS: usize = 128;
+
+fn send_descriptors(socket: BorrowedFd<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive_descriptors(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    Ok(rights.flatten().collect())
 }

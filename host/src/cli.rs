@@ -125,6 +125,9 @@ pub struct Check {
     /// Plugins, or folders of them
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
+    /// Host-wide settings [default: DIR/wharf.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
 }
@@ -173,12 +176,12 @@ impl Serve {
         let waiting = !folder_is_there(&self.dir)?;
         let (config_file, config) = match self.config {
             Some(file) => {
-                let config = HostConfig::read(&file)?;
+                let config = HostConfig::read_when_written(&file)?;
                 (file.clone(), config.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?)
             }
             None => {
                 let file = HostConfig::beside(&self.dir);
-                let config = HostConfig::read(&file)?;
+                let config = HostConfig::read_when_written(&file)?;
                 (file, config.unwrap_or_default())
             }
         };
@@ -218,7 +221,9 @@ impl Run {
             return Err(ConfigError::new(file.display(), "no such file; `wharf serve DIR` serves a folder"));
         }
         let config = match &self.config {
-            Some(file) => HostConfig::read(file)?.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?,
+            Some(file) => {
+                HostConfig::read_when_written(file)?.ok_or_else(|| ConfigError::new(file.display(), "no such file"))?
+            }
             None => HostConfig::default(),
         };
         check_manifest(&file.with_extension("toml"))?;
@@ -291,6 +296,6 @@ fn check_manifests(dir: &Path) -> Result<(), ConfigError> {
 }
 
 fn check_manifest(path: &Path) -> Result<(), ConfigError> {
-    let text = config::read(path)?.unwrap_or_default();
+    let text = config::read_when_written(path)?.unwrap_or_default();
     ManifestFile::parse(&text, Origin::Operator(path)).map(drop)
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
+use crate::capacity::ListenerRoom;
 use crate::config::Settings;
 use crate::counters::Counters;
 use crate::listen::Inherited;
@@ -32,6 +33,7 @@ pub struct Commons {
     /// How many requests are to be taken at all, where that is bounded.
     pub budget: Option<Arc<Budget>>,
     pub ports: Ports,
+    pub listener_room: ListenerRoom,
     pub counters: Arc<Counters>,
     /// Sockets that are there already.
     pub inherited: Inherited,

@@ -13,7 +13,9 @@ use crate::capacity::room_for_a_thread;
 use crate::child;
 use crate::commons::Commons;
 use crate::config::Concurrency;
+use crate::file_work::within;
 use crate::listen::{Arrival, Permit};
+use crate::plugin::Phase;
 use crate::session::{self, Terms};
 
 /// Begins the sessions of one listener, each as its manifest says.
@@ -47,6 +49,16 @@ impl Starter {
         let sessions = commons.sessions_under(&terms.settings);
         match terms.settings.concurrency {
             Concurrency::Task | Concurrency::Serial => {
+                let has_files = !terms.settings.grants.dirs.is_empty();
+                if has_files {
+                    match terms.files.handle() {
+                        Ok(files) => {
+                            tokio::spawn(within(files, session::serve(arrival, terms, (permit, sessions.token()))));
+                        }
+                        Err(error) => session::not_begun(&terms, arrival.ends().0, Phase::Instance, error),
+                    }
+                    return None;
+                }
                 let is_datagram = matches!(arrival, Arrival::Datagram(_));
                 if is_datagram && (before < ALONE || !self.shared) {
                     return self.begin_here(arrival, permit, terms, before);
@@ -55,15 +67,21 @@ impl Starter {
             }
             Concurrency::Thread => {
                 let (runtime, counted) = (Handle::current(), sessions.token());
-                let plugin = terms.plugin.clone();
-                // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
-                let session = move || {
-                    runtime.block_on(session::serve(arrival, terms, (permit, counted)));
-                };
-                let begun =
-                    room_for_a_thread().and_then(|()| thread::Builder::new().name(plugin.to_string()).spawn(session));
+                let (told, client) = (terms.clone(), arrival.ends().0.clone());
+                let files = (!terms.settings.grants.dirs.is_empty()).then(|| terms.files.handle()).transpose();
+                let begun = room_for_a_thread().and(files).and_then(|files| {
+                    // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
+                    let session = move || {
+                        let session = session::serve(arrival, terms, (permit, counted));
+                        match files {
+                            Some(files) => runtime.block_on(within(files, session)),
+                            None => runtime.block_on(session),
+                        }
+                    };
+                    thread::Builder::new().name(told.plugin.to_string()).spawn(session)
+                });
                 if let Err(error) = begun {
-                    tracing::error!(%plugin, cause = error.to_string(), "host fault: no thread for a session");
+                    session::not_begun(&told, &client, Phase::Thread, error);
                 }
             }
             Concurrency::Process => {

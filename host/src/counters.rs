@@ -40,6 +40,8 @@ pub struct Tally {
     sessions: AtomicU64,
     refused: AtomicU64,
     probes: AtomicU64,
+    /// Datagrams that the kernel dropped before the host took them.
+    dropped: AtomicU64,
     failed: [[AtomicU64; Kind::ALL.len()]; Phase::ALL.len()],
     throttles: [Throttle; Topic::ALL.len()],
     /// The sum of all, when it was last logged.
@@ -62,6 +64,7 @@ impl Tally {
             sessions: AtomicU64::default(),
             refused: AtomicU64::default(),
             probes: AtomicU64::default(),
+            dropped: AtomicU64::default(),
             failed: Default::default(),
             throttles: Topic::ALL.map(|topic| Throttle::new(topic, share)),
             logged: AtomicU64::default(),
@@ -83,9 +86,22 @@ impl Tally {
         self.probes.fetch_add(1, Relaxed);
     }
 
+    /// The kernel dropped datagrams, as their queue was full.
+    pub fn dropped(&self, count: u32) {
+        self.dropped.fetch_add(count.into(), Relaxed);
+    }
+
     /// Something failed, in this phase and for this kind of cause.
     pub fn failed(&self, phase: Phase, kind: Kind) {
         self.failed[phase as usize][kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// What failed so far, and how often.
+    pub fn failures(&self) -> Vec<(Phase, Kind, u64)> {
+        let phases = Phase::ALL.iter().zip(&self.failed);
+        let all =
+            phases.flat_map(|(phase, kinds)| Kind::ALL.iter().zip(kinds).map(move |(kind, n)| (*phase, *kind, n)));
+        all.map(|(phase, kind, count)| (phase, kind, count.load(Relaxed))).filter(|(.., count)| *count > 0).collect()
     }
 
     /// Whether a line of so many bytes may be logged. What may not is counted, and a second later a line says how much it
@@ -136,6 +152,7 @@ impl Tally {
         add(format_args!("sessions"), self.sessions.load(Relaxed));
         add(format_args!("refused"), self.refused.load(Relaxed));
         add(format_args!("probes"), self.probes.load(Relaxed));
+        add(format_args!("dropped"), self.dropped.load(Relaxed));
         for (phase, kinds) in Phase::ALL.iter().zip(&self.failed) {
             for (kind, count) in Kind::ALL.iter().zip(kinds) {
                 add(format_args!("{phase}.{kind}"), count.load(Relaxed));
@@ -152,7 +169,7 @@ impl Tally {
     }
 
     fn sum(&self) -> u64 {
-        let failed = self.failed.iter().flatten().chain([&self.sessions, &self.refused, &self.probes]);
+        let failed = self.failed.iter().flatten().chain([&self.sessions, &self.refused, &self.probes, &self.dropped]);
         let suppressed = self.throttles.iter().map(Throttle::suppressed);
         failed.map(|count| count.load(Relaxed)).chain(suppressed).sum()
     }

@@ -1,5 +1,6 @@
 //! What scripts read: stdout, one event a line, its first word the event.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 use std::time::Duration;
@@ -50,6 +51,17 @@ impl Event<'_> {
             Self::Upgraded(pid) => format!("upgraded {pid}"),
         };
         STDOUT.line((line + "\n").as_bytes());
+    }
+}
+
+/// The most characters of a reason: one that a plugin has a part in can be of any length.
+const LONGEST_REASON: usize = 2000;
+
+/// The beginning of a text that may be of any length.
+pub fn bounded(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LONGEST_REASON) {
+        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()).into(),
+        None => text.into(),
     }
 }
 

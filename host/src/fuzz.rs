@@ -13,6 +13,10 @@ use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings, Size, S
 use crate::plugin::{Engines, Loader, cache, identify};
 use crate::scaffold::{Language, Name};
 
+mod differential;
+
+pub use self::differential::{Program, TOTALS, Totals, concealed, differential};
+
 /// Where a fuzzer's operator would have his file.
 const BESIDE: &str = "/nowhere/fuzz.toml";
 

@@ -17,6 +17,7 @@ mod deadline;
 pub mod endpoint;
 pub mod events;
 pub mod file;
+pub mod file_work;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod listen;
@@ -34,3 +35,4 @@ pub mod systemd;
 pub mod throttle;
 pub mod upgrade;
 pub mod verify;
+pub mod zone;

@@ -1,57 +1,145 @@
-//! Which plugin has which address, so that a conflict can be named.
+//! Which plugin has which address. Within one host an address has one plugin, whatever the kernel would allow: where
+//! two sockets share a port (`SO_REUSEPORT`), each gets some of the other's clients.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Address;
 
 /// The addresses of all servers of this host.
 #[derive(Clone, Default)]
-pub struct Ports(Arc<Mutex<HashMap<Address, Arc<str>>>>);
+pub struct Ports(Arc<Mutex<Book>>);
+
+#[derive(Default)]
+struct Book {
+    entries: HashMap<Place, Vec<Entry>>,
+    /// The number of the next claim.
+    next: u64,
+}
+
+/// Addresses can overlap only within one of these, so that a claim is compared with few others.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Tcp(u16),
+    Udp(u16),
+    /// A Unix socket's address.
+    Unix(Address),
+}
+
+struct Entry {
+    claim: u64,
+    address: Address,
+    plugin: Arc<str>,
+}
 
 /// One server's entry, gone when it is dropped.
 pub struct Claim {
     ports: Ports,
-    address: Address,
+    number: u64,
+    place: Option<Place>,
 }
 
 impl Ports {
-    /// Enters a bound address.
-    pub fn claim(&self, address: &Address, plugin: Arc<str>) -> Claim {
-        self.entries().insert(address.clone(), plugin);
-        Claim { ports: self.clone(), address: address.clone() }
+    /// Enters an address for a plugin, before it is bound. Port 0 is entered once it is bound: the kernel chooses one
+    /// that nobody has.
+    ///
+    /// # Errors
+    /// `AddrInUse`: another plugin has it, or one that overlaps with it.
+    pub fn claim(&self, asked: &Address, plugin: &Arc<str>) -> io::Result<Claim> {
+        let mut book = self.book();
+        if let Some(entry) = book.overlapping(asked).find(|entry| entry.plugin != *plugin) {
+            return Err(entry.in_use());
+        }
+        book.next += 1;
+        let number = book.next;
+        let place = place(asked).inspect(|place| book.enter(place.clone(), number, asked, plugin));
+        drop(book);
+        Ok(Claim { ports: self.clone(), number, place })
     }
 
-    /// Says whose the address is, where `error` says that it is taken and it is one of ours.
-    pub fn explain(&self, asked: &Address, error: io::Error) -> io::Error {
+    /// Says whose the address is, where `error` says that it is taken and it is one of ours: one plugin may list
+    /// addresses that overlap, which the kernel has to allow.
+    pub fn explain(&self, asked: &Address, claim: &Claim, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::AddrInUse {
             return error;
         }
-        match self.entries().iter().find(|(taken, _)| overlap(taken, asked)) {
-            Some((taken, plugin)) => io::Error::new(error.kind(), format!("plugin {plugin} has {taken}")),
-            None => error,
-        }
+        self.book().overlapping(asked).find(|entry| entry.claim != claim.number).map_or(error, Entry::in_use)
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Address, Arc<str>>> {
+    fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn enter(&mut self, place: Place, claim: u64, address: &Address, plugin: &Arc<str>) {
+        let entry = Entry { claim, address: address.clone(), plugin: plugin.clone() };
+        self.entries.entry(place).or_default().push(entry);
+    }
+
+    fn overlapping(&self, asked: &Address) -> impl Iterator<Item = &Entry> {
+        let entries = place(asked).and_then(|place| self.entries.get(&place));
+        entries.into_iter().flatten().filter(move |entry| overlap(&entry.address, asked))
+    }
+
+    fn forget(&mut self, place: &Place, claim: u64) {
+        if let Some(entries) = self.entries.get_mut(place) {
+            entries.retain(|entry| entry.claim != claim);
+            if entries.is_empty() {
+                self.entries.remove(place);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn in_use(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::AddrInUse, format!("plugin {} has {}", self.plugin, self.address))
+    }
+}
+
+impl Claim {
+    /// The address as it was bound, with its real port.
+    pub fn bound(&mut self, address: &Address, plugin: &Arc<str>) {
+        let ports = self.ports.clone();
+        let mut book = ports.book();
+        if let Some(place) = self.place.take() {
+            book.forget(&place, self.number);
+        }
+        self.place = place(address).inspect(|place| book.enter(place.clone(), self.number, address, plugin));
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.ports.entries().remove(&self.address);
+        if let Some(place) = self.place.take() {
+            self.ports.book().forget(&place, self.number);
+        }
     }
 }
 
-fn overlap(a: &Address, b: &Address) -> bool {
+/// Where an address is entered; none for port 0, which is no address yet.
+fn place(address: &Address) -> Option<Place> {
+    match address {
+        Address::Tcp(addr) => (addr.port() != 0).then_some(Place::Tcp(addr.port())),
+        Address::Udp(addr) => (addr.port() != 0).then_some(Place::Udp(addr.port())),
+        Address::Unix(path) | Address::Unixgram(path) => Some(Place::Unix(Address::Unix(path.clone()))),
+    }
+}
+
+/// Whether one of the two can't be had where the other is: they are the same to a client.
+pub fn overlap(a: &Address, b: &Address) -> bool {
+    if place(a).is_none_or(|of_a| place(b) != Some(of_a)) {
+        return false;
+    }
+    let same =
+        |a: IpAddr, b: IpAddr| a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified());
     match (a, b) {
-        (Address::Tcp(a), Address::Tcp(b)) | (Address::Udp(a), Address::Udp(b)) => {
-            let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-            a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same_ip
-        }
-        _ => a == b,
+        (Address::Tcp(a), Address::Tcp(b)) | (Address::Udp(a), Address::Udp(b)) => same(a.ip(), b.ip()),
+        // One file, or one name, is one socket's of either kind.
+        _ => true,
     }
 }
 
@@ -59,17 +147,50 @@ fn overlap(a: &Address, b: &Address) -> bool {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn a_taken_address_names_its_plugin_until_it_is_given_up() {
+    fn an_address_is_one_plugins_until_it_is_given_up() {
         let ports = Ports::default();
-        let claim = ports.claim(&"tcp://0.0.0.0:80".parse().unwrap(), "upper".into());
-        let explained =
-            |address: &str| ports.explain(&address.parse().unwrap(), io::ErrorKind::AddrInUse.into()).to_string();
-        assert_eq!(explained("tcp://127.0.0.1:80"), "plugin upper has tcp://0.0.0.0:80");
-        assert!(!explained("tcp://127.0.0.1:81").contains("upper"));
-        assert!(!explained("tcp://[::1]:80").contains("upper"));
-        assert!(!explained("udp://127.0.0.1:80").contains("upper"));
+        let (upper, other) = ("upper".into(), "other".into());
+        let claim = ports.claim(&address("tcp://0.0.0.0:80"), &upper).unwrap();
+        let refused = |text: &str| ports.claim(&address(text), &other).err().map(|error| error.to_string());
+        assert_eq!(refused("tcp://127.0.0.1:80").as_deref(), Some("plugin upper has tcp://0.0.0.0:80"));
+        for free in ["tcp://127.0.0.1:81", "tcp://[::1]:80", "tcp://[::]:80", "udp://127.0.0.1:80", "tcp://0.0.0.0:0"] {
+            assert_eq!(refused(free), None, "{free}");
+        }
+        // Its own may overlap, if the kernel allows it; a refusal of the kernel's is explained.
+        let own = ports.claim(&address("tcp://127.0.0.1:80"), &upper).unwrap();
+        let explained = ports.explain(&address("tcp://127.0.0.1:80"), &own, io::ErrorKind::AddrInUse.into());
+        assert_eq!(explained.to_string(), "plugin upper has tcp://0.0.0.0:80");
+        drop(own);
         drop(claim);
-        assert!(!explained("tcp://127.0.0.1:80").contains("upper"));
+        assert_eq!(refused("tcp://127.0.0.1:80"), None);
+        assert!(ports.book().entries.is_empty(), "nothing is left of them");
+    }
+
+    #[test]
+    fn a_port_that_the_kernel_chose_is_taken_once_it_is_known() {
+        let ports = Ports::default();
+        let (upper, other) = ("upper".into(), "other".into());
+        let mut claim = ports.claim(&address("udp://127.0.0.1:0"), &upper).unwrap();
+        assert!(ports.claim(&address("udp://127.0.0.1:0"), &other).is_ok());
+        claim.bound(&address("udp://127.0.0.1:4000"), &upper);
+        assert!(ports.claim(&address("udp://0.0.0.0:4000"), &other).is_err());
+        drop(claim);
+        assert!(ports.claim(&address("udp://0.0.0.0:4000"), &other).is_ok());
+    }
+
+    #[test]
+    fn a_unix_name_is_one_sockets_of_either_kind() {
+        let ports = Ports::default();
+        let claim = ports.claim(&address("unix:///run/x.sock"), &"upper".into()).unwrap();
+        for taken in ["unix:///run/x.sock", "unixgram:///run/x.sock"] {
+            assert!(ports.claim(&address(taken), &"other".into()).is_err(), "{taken}");
+        }
+        assert!(ports.claim(&address("unix://@/run/x.sock"), &"other".into()).is_ok());
+        drop(claim);
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
 use crate::budget::Budget;
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, ListenerRoom};
 use crate::commons::{Commons, SPARE_INSTANCES};
 use crate::listen::{Handed, Inherited};
 use crate::log;
@@ -54,8 +54,10 @@ pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
             sockets.extend(left);
             predecessor
         });
+        let cap = Arc::new(Semaphore::new(capacity.sessions as usize));
+        let listener_room = ListenerRoom::new(capacity, cap.clone());
         let commons = Commons {
-            cap: Arc::new(Semaphore::new(capacity.sessions as usize)),
+            cap: cap.clone(),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
             sessions: TaskTracker::new(),
             left_behind: TaskTracker::new(),
@@ -63,8 +65,9 @@ pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
             kill: CancellationToken::new(),
             budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
             ports: Ports::default(),
+            inherited: Inherited::new(sockets, &listener_room),
+            listener_room,
             counters: Arc::default(),
-            inherited: Inherited::new(sockets),
         };
         let supervisor = Supervisor::new(host.plan, Arc::new(loader), commons, program, Manager::of_this_process());
         supervisor.run(predecessor).await.context("signals can't be listened for")

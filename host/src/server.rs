@@ -1,16 +1,17 @@
 //! Servers: one listener each, its plugin and its settings.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::capacity::ListenerPlace;
 use crate::commons::Commons;
 use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
-use crate::listen::{Arrival, Caps, Handed, Listener, Permit, Stream, accept_until};
+use crate::listen::{Arrival, Caps, Handed, Listener, Packet, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::ports::Claim;
 use crate::session::{self, Terms};
@@ -19,6 +20,8 @@ use crate::verify::{Refused, Verifier};
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
     terms: RwLock<Arc<Terms>>,
+    /// Those that were replaced, for as long as a session has them.
+    before: Mutex<Vec<Weak<Terms>>>,
     swapped: Notify,
     commons: Commons,
 }
@@ -26,8 +29,10 @@ pub struct Service {
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
-        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare };
-        Self { terms: RwLock::new(Arc::new(terms)), swapped: Notify::new(), commons }
+        let files = Arc::default();
+        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, files };
+        begin_file_work(&terms);
+        Self { terms: RwLock::new(Arc::new(terms)), before: Mutex::default(), swapped: Notify::new(), commons }
     }
 
     /// What the next session begins with.
@@ -38,9 +43,33 @@ impl Service {
     /// Lets new sessions begin with this generation and these settings.
     pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        *terms = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        let new = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        begin_file_work(&new);
+        let old = std::mem::replace(&mut *terms, new);
         drop(terms);
+        let mut before = self.before();
+        before.retain(|terms| terms.strong_count() > 0);
+        before.push(Arc::downgrade(&old));
+        drop(before);
         self.swapped.notify_waiters();
+    }
+
+    /// What sessions of this generation have, which is no longer current.
+    pub fn terms_of(&self, generation: &Arc<Generation>) -> Vec<Weak<Terms>> {
+        let is_of_it =
+            |terms: &&Weak<Terms>| terms.upgrade().is_some_and(|terms| Arc::ptr_eq(&terms.generation, generation));
+        self.before().iter().filter(is_of_it).cloned().collect()
+    }
+
+    fn before(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what a plugin's file work needs before its clients take it. Where the machine has none now, the next session asks again.
+fn begin_file_work(terms: &Terms) {
+    if !terms.settings.grants.dirs.is_empty() {
+        let _ = terms.files.handle();
     }
 }
 
@@ -50,6 +79,7 @@ pub struct Server {
     asked: Address,
     listener: Arc<Listener>,
     _claim: Claim,
+    _room: ListenerPlace,
     caps: Caps,
     cap: u32,
     stop: CancellationToken,
@@ -60,14 +90,46 @@ impl Server {
     /// Opens the listener and begins to accept.
     ///
     /// # Errors
-    /// As [`Listener::open`]; an address that another server here has is said to be that server's.
+    /// As [`Listener::open`]; an address that another plugin has, which is named; no descriptors for another listener.
     pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
         let terms = service.terms();
         let Terms { plugin, settings, .. } = &*terms;
         let commons = &service.commons;
+        let mut claim = commons.ports.claim(asked, plugin)?;
+        let room = match commons.inherited.room(plugin, asked) {
+            Some(room) => room,
+            None => commons.listener_room.take(asked)?,
+        };
         let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
-        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, error))?);
-        let claim = commons.ports.claim(listener.address(), plugin.clone());
+        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, &claim, error))?);
+        claim.bound(listener.address(), plugin);
+        Ok(Self::over(listener, asked.clone(), service, (claim, room)))
+    }
+
+    /// Begins to accept for another plugin. What the kernel holds is that one's; sessions go on.
+    pub async fn pass_on(self, service: &Arc<Service>) -> Self {
+        // It is ended where it waits, so never with a request in its hands.
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        self.stop.cancel();
+        let Self { listener, _claim: mut claim, _room: room, .. } = self;
+        let address = listener.address().clone();
+        claim.bound(&address, &service.terms().plugin);
+        let mut server = Self::over(listener, address, service, (claim, room));
+        let settings = service.terms().settings.clone();
+        server.adjust(&settings);
+        server
+    }
+
+    fn over(
+        listener: Arc<Listener>,
+        asked: Address,
+        service: &Arc<Service>,
+        (claim, room): (Claim, ListenerPlace),
+    ) -> Self {
+        let terms = service.terms();
+        let settings = &terms.settings;
+        let commons = &service.commons;
         let cap = cap(settings);
         let caps = Caps {
             host: commons.cap.clone(),
@@ -85,6 +147,9 @@ impl Server {
                 let mut starter = Starter::new(service.commons.clone());
                 let begin = |arrival, mut permit: Permit, before| {
                     let terms = service.terms();
+                    if let Arrival::Datagram(Packet { dropped: count @ 1.., .. }) = &arrival {
+                        terms.tally.dropped(*count);
+                    }
                     match verifier.admit(&arrival, &terms) {
                         Ok(place) => permit.hold(place),
                         Err(Refused) => return Some(permit),
@@ -101,7 +166,7 @@ impl Server {
             }
         });
         tokio::spawn(upkeep(service.clone(), listener.address().clone(), stop.clone()));
-        Ok(Self { asked: asked.clone(), listener, _claim: claim, caps, cap, stop, accepting })
+        Self { asked, listener, _claim: claim, _room: room, caps, cap, stop, accepting }
     }
 
     /// The address as the manifest has it.
@@ -109,9 +174,19 @@ impl Server {
         &self.asked
     }
 
+    /// Whether a manifest means it by this address.
+    pub fn is_at(&self, address: &Address) -> bool {
+        address == self.asked() || address == self.address()
+    }
+
     /// The address with its real port.
     pub fn address(&self) -> &Address {
         self.listener.address()
+    }
+
+    /// Whether nobody can reach it any more, as the file that stands for its socket was removed.
+    pub fn is_gone(&self) -> bool {
+        self.listener.is_gone()
     }
 
     /// Takes new settings over without closing anything.
@@ -187,18 +262,20 @@ async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken
     loop {
         // Asked for before the terms are read: a swap in between is not missed.
         let swapped = service.swapped.notified();
-        let terms = service.terms();
+        let interval = {
+            let terms = service.terms();
+            terms.generation.guest.has_hooks().then_some(terms.settings.service_interval)
+        };
         let due = async {
-            if terms.generation.guest.has_hooks() {
-                tokio::time::sleep(terms.settings.service_interval).await;
-            } else {
-                std::future::pending().await
+            match interval {
+                Some(interval) => tokio::time::sleep(interval).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = swapped => {}
-            () = due => session::service_actions(&terms, &address).await,
+            () = due => session::service_actions(&service.terms(), &address).await,
         }
     }
 }

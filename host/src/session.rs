@@ -14,6 +14,7 @@ use crate::config::{Address, Settings};
 use crate::counters::Tally;
 use crate::deadline::{Deadline, Vigil};
 use crate::endpoint::Endpoint;
+use crate::file_work::{FileWork, within};
 use crate::listen::{Arrival, ClientWatch, Datagrams, Packet, Presence, Stream};
 use crate::plugin::{
     Cause, Connection, DatagramSocket, Fault, Generation, Kind, Origin, Peer, Phase, Phases, Request, Running, Whole,
@@ -33,29 +34,49 @@ pub struct Terms {
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
     pub spare: Arc<Semaphore>,
+    /// Where the plugin's sessions do their file work.
+    pub files: Arc<FileWork>,
+}
+
+/// A request that has come: its two ends, and what its guest is to deal with.
+pub struct Opening {
+    pub client: Endpoint,
+    pub server: Endpoint,
+    pub peer: Peer,
+    /// Where it can be seen that the client is gone.
+    pub watch: Option<ClientWatch>,
+}
+
+impl From<Arrival> for Opening {
+    fn from(arrival: Arrival) -> Self {
+        let (client, server) = arrival.ends();
+        let (client, server) = (client.clone(), server.clone());
+        let (peer, watch) = match arrival {
+            Arrival::Connection(stream) => {
+                let watch = stream.client_watch();
+                (Peer::Connection(Box::new(stream)), Some(watch))
+            }
+            Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
+        };
+        Self { client, server, peer, watch }
+    }
 }
 
 /// Serves one request, from its arrival to its close, and keeps `kept` until then: what is counted as long as the session goes on.
 ///
 /// A client is waited for in here and in no function within, as far as that can be: each would be returned through, and called again,
 /// at every message.
-pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
+pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms>, kept: K) {
     terms.tally.begun();
-    let (client, server) = arrival.ends();
+    let Opening { client, server, peer, watch } = request.into();
     let origin = Arc::new(Origin {
         plugin: terms.plugin.clone(),
         tally: terms.tally.clone(),
         generation: terms.generation.id.clone(),
-        client: client.clone(),
-        server: server.clone(),
+        client,
+        server,
     });
-    let (peer, client) = match arrival {
-        Arrival::Connection(stream) => {
-            let client = Vigil::new(stream.client_watch(), terms.settings.timeouts.gone);
-            (Peer::Connection(Box::new(stream)), Some(client))
-        }
-        Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
-    };
+    let client = watch.map(|watch| Vigil::new(watch, terms.settings.timeouts.gone));
     let drained = pin!(terms.generation.deadline.reached());
     let deadline = Deadline::new(&terms.generation.deadline, drained, client);
     let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup, is_probe: false };
@@ -89,6 +110,13 @@ pub async fn serve<K: Send>(arrival: Arrival, terms: Arc<Terms>, kept: K) {
         close(connection, &terms).await;
     }
     drop(kept);
+}
+
+/// Says of a request that its session could not begin, for want of what the host has it run in.
+pub fn not_begun(terms: &Terms, client: &Endpoint, phase: Phase, error: io::Error) {
+    let Terms { plugin, tally, generation, .. } = terms;
+    tally.begun();
+    note((plugin, tally, &generation.id, client), phase, &Fault::Host(error.into()));
 }
 
 /// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
@@ -142,8 +170,16 @@ pub async fn service_actions(terms: &Terms, address: &Address) {
         let _turn = spare.acquire().await;
         generation.guest.service_actions(Arc::new(origin), settings.clone()).await
     };
-    let done = tokio::time::timeout(limit, upkeep).await.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit))));
-    if let Err(fault) = done {
+    let upkeep = tokio::time::timeout(limit, upkeep);
+    let done = if settings.grants.dirs.is_empty() {
+        upkeep.await
+    } else {
+        match terms.files.handle() {
+            Ok(files) => within(files, upkeep).await,
+            Err(error) => Ok(Err(Fault::Host(error.into()))),
+        }
+    };
+    if let Err(fault) = done.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
         let (generation, phase, cause) = (&generation.id, Phase::ServiceActions, cause_of(&fault));
         tally.failed(phase, fault.kind());
         if tally.may_log(Topic::Failures, cause.len()) {
@@ -241,8 +277,11 @@ impl Session<'_, '_> {
 
     /// Says what failed in phases that were one call, the last of which it has come to.
     async fn failed_in(&mut self, whole: &mut Whole, phase: Phase, ended: Result<(), Fault>) {
-        for (phase, error) in whole.complaints() {
-            self.failed(phase, Fault::Handler(error)).await;
+        for (complained, error) in whole.complaints() {
+            // What ended the phase after its error was read, in its post-return function, is what the phase came to.
+            if complained != phase || ended.is_ok() {
+                self.failed(complained, Fault::Handler(error)).await;
+            }
         }
         match ended {
             Ok(()) => whole.end(),
@@ -367,8 +406,8 @@ impl Connection for Stream {
 }
 
 impl DatagramSocket for Datagrams {
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()> {
-        Self::try_send_to(self, data, destination)
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()> {
+        Self::try_send_to(self, data, destination, from)
     }
 
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,7 @@
 //! A client of a plugin's datagrams: blocking, with a deadline on every wait.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, recvfrom, sendto};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -82,6 +83,24 @@ impl DatagramClient {
         assert_eq!(from, Some(self.server.clone()), "it is the server that answers");
         buffer.truncate(read);
         buffer
+    }
+
+    /// Sends this until it comes back.
+    #[track_caller]
+    pub fn retry_until_heard(&self, text: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        self.socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+        let mut buffer = vec![0; 256 << 10];
+        let heard = |read: usize, buffer: &[u8]| buffer[..read] == *text.as_bytes();
+        loop {
+            assert!(Instant::now() < deadline, "{text:?} has not come back");
+            self.send(text);
+            if recvfrom(&self.socket, &mut buffer[..], RecvFlags::empty()).is_ok_and(|(read, ..)| heard(read, &buffer))
+            {
+                break;
+            }
+        }
+        self.socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     }
 
     /// Waits for one datagram, which has to be this.

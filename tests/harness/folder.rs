@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -55,23 +54,16 @@ impl Folder {
         self.manifest(name, &format!("{before}tcp://127.0.0.1:0{after}")).plugin(name, &guests::shipped(name))
     }
 
-    /// Puts a plugin in that can be changed out of any watcher's sight: the folder has a link to a link elsewhere to
-    /// the file, and what is returned changes the link elsewhere.
-    pub fn plugin_behind_links(&self, name: &str, guest: &Guest) -> impl Fn(&Guest) + use<> {
+    /// Puts a plugin in that can be changed out of any watcher's sight: the folder has one name of its file, and what is
+    /// returned writes it by another, elsewhere.
+    pub fn plugin_of_two_names(&self, name: &str, guest: &Guest) -> impl Fn(&Guest) + use<> {
         let file = format!("{name}.{}", guest.extension);
         let elsewhere = self.parent().join("elsewhere");
-        let links = elsewhere.join("links");
-        fs::create_dir_all(&links).expect("create folders");
-        symlink(links.join(&file), self.path.join(&file)).expect("link");
-        let change = move |guest: &Guest| {
-            let version = elsewhere.join(guest.generation());
-            fs::create_dir(&version).expect("create a folder");
-            fs::write(version.join(&file), &guest.bytes).expect("write");
-            symlink(version.join(&file), links.join("new")).expect("link");
-            fs::rename(links.join("new"), links.join(&file)).expect("rename");
-        };
-        change(guest);
-        change
+        fs::create_dir_all(&elsewhere).expect("create a folder");
+        let other = elsewhere.join(&file);
+        fs::write(&other, &guest.bytes).expect("write");
+        fs::hard_link(&other, self.path.join(&file)).expect("link");
+        move |guest: &Guest| fs::write(&other, &guest.bytes).expect("write in place")
     }
 
     /// The plugin's manifest: any loopback port, and `toml`.

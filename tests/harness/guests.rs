@@ -104,6 +104,15 @@ pub fn answers(text: &str) -> Guest {
 
 /// [`answers`] with megabytes of code that nobody calls, and that takes a compiler many times as long as a test of others does.
 pub fn slow_to_compile(text: &str) -> Guest {
+    with_dead_code(text, 50_000)
+}
+
+/// The same, but for less than a second, and little enough that it is loaded in the end.
+pub fn slow_to_load(text: &str) -> Guest {
+    with_dead_code(text, 4_000)
+}
+
+fn with_dead_code(text: &str, steps: usize) -> Guest {
     // One function is worse than many: what lives across all of it has to be fitted into registers.
     let locals = "i32 ".repeat(64);
     let step = |n: usize| {
@@ -113,7 +122,7 @@ pub fn slow_to_compile(text: &str) -> Guest {
              (local.set {b} (i32.add (i32.load (local.get {c})) (i32.mul (local.get {a}) (i32.const {n})))))\n"
         )
     };
-    let steps: String = (0..50_000).map(step).collect();
+    let steps: String = (0..steps).map(step).collect();
     let fields = fields("answers").replace("TEXT", text);
     let code = format!("{fields}(func $slow (local {locals})\n{steps})\n");
     Guest::wat(component(&code, VERSION)).assembled()

@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
 use super::Folder;
-use super::guests::{Guest, answers, answers_to_version};
+use super::guests::{Guest, answers, answers_to_version, slow_to_load};
 
 /// The plugin that is changed while clients talk to it.
 pub const SUBJECT: &str = "subject";
@@ -42,6 +43,8 @@ pub enum Outcome {
     Second(bool),
     /// It says that the other plugin is loaded, or unloaded.
     Other(bool),
+    /// A version that takes long to load stood there, and what served before it was put back: for so long.
+    PutBack(Duration),
     /// It is to be told by SIGHUP, and says nothing.
     Hangup,
 }
@@ -75,11 +78,12 @@ enum Step {
     OtherPlugin,
     Hangup,
     Defaults,
+    PutBack,
 }
 
 impl Step {
     /// The good ones are most of them.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Renamed,
         Self::Renamed,
         Self::Renamed,
@@ -96,6 +100,7 @@ impl Step {
         Self::OtherPlugin,
         Self::Hangup,
         Self::Defaults,
+        Self::PutBack,
     ];
 }
 
@@ -150,6 +155,9 @@ impl<'f> Walk<'f> {
         // What is not waited for is overtaken by the next.
         if is_new && self.random.u8(..4) == 0 { Outcome::Unwatched } else { outcome }
     }
+
+    /// The number that a version says which was put back.
+    pub const UNDONE: u32 = 1_000_000;
 
     /// The last step: a good generation, to be waited for.
     pub fn end(&mut self) -> Outcome {
@@ -211,6 +219,17 @@ impl<'f> Walk<'f> {
                     self.folder.remove(&format!("{OTHER}.wat"));
                 }
                 Outcome::Other(self.other)
+            }
+            Step::PutBack => {
+                let file = self.folder.path().join(format!("{SUBJECT}.wat"));
+                let before = fs::read(&file).expect("it stands there between steps");
+                let undone = slow_to_load(&format!("g{}", Self::UNDONE + self.changes));
+                let begun = Instant::now();
+                // The content counts, whatever the name says.
+                self.put(Step::Renamed, &undone.bytes);
+                thread::sleep(Duration::from_millis(self.random.u64(..150)));
+                self.put(Step::Renamed, &before);
+                Outcome::PutBack(begun.elapsed())
             }
             Step::Hangup => Outcome::Hangup,
             Step::Defaults => {

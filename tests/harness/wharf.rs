@@ -1,12 +1,13 @@
 //! The binary as a child of the test: started, watched, signalled, killed at the latest when the test ends.
 
+use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{dup2, fcntl_dupfd_cloexec};
@@ -141,7 +142,16 @@ impl Launch {
                 self.command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
             }
         }
-        let mut child = self.command.spawn().expect("the binary starts");
+        let begun = Instant::now();
+        let mut child = loop {
+            match self.command.spawn() {
+                // A child that another test has just forked still has the copy of a binary open that this test wrote.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begun.elapsed() < DEADLINE => {
+                    std::thread::yield_now();
+                }
+                child => break child.expect("the binary starts"),
+            }
+        };
         let events = child.stdout.take().map_or_else(Lines::none, Lines::collect);
         let log = child.stderr.take().map_or_else(Lines::none, Lines::collect);
         Wharf { child, events, log }

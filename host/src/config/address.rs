@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::events::is_plain;
+use crate::zone::{Wrong, socket_addr};
 
 /// The families socketserver knows, as URL schemes.
 const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
@@ -51,7 +52,12 @@ impl FromStr for Address {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(match text.parse::<SocketAddr>() {
                 Ok(_) => format!("{text:?} has no scheme; write \"tcp://{text}\""),
-                Err(_) => format!("{text:?} is no address; write one like \"tcp://127.0.0.1:9999\""),
+                Err(_) => match text.split_once(':') {
+                    Some((scheme @ ("unix" | "unixgram"), path)) => {
+                        format!("{text:?} is no address; write \"{scheme}://{path}\"")
+                    }
+                    _ => format!("{text:?} is no address; write one like \"tcp://127.0.0.1:9999\""),
+                },
             });
         };
         match scheme {
@@ -68,24 +74,69 @@ impl FromStr for Address {
 }
 
 fn inet(text: &str, scheme: &str, rest: &str) -> Result<SocketAddr, String> {
-    if let Ok(addr) = rest.parse::<SocketAddr>() {
-        return Ok(addr);
-    }
-    // What was probably meant, so that the message can be pasted back.
-    let (host, port) = match rest.trim_end_matches('/').rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => (host, port),
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
-            return Err(format!("{text:?} has a port beyond 65535; write \"{scheme}://{host}:9999\""));
-        }
-        _ => (rest, "9999"),
+    let bare = rest.trim_end_matches('/');
+    let (host, port) = match bare.rsplit_once(':') {
+        // An IPv6 address without brackets has colons of its own, and perhaps a port behind it.
+        Some((host, port)) if port.is_empty() || !port.contains(']') => (host, Some(port)),
+        _ => (bare, None),
     };
-    let host = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-        Ok(IpAddr::V4(ip)) => ip.to_string(),
-        Err(_) if host.is_empty() || host == "*" => "0.0.0.0".to_owned(),
+    let name = host.trim_matches(['[', ']']);
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let parsed = socket_addr(name, 0);
+    // What was probably meant, so that the message can be pasted back.
+    let meant = match parsed {
+        Ok(addr) => match addr.ip().to_canonical() {
+            IpAddr::V6(_) => format!("[{name}]"),
+            ip @ IpAddr::V4(_) => ip.to_string(),
+        },
+        Err(_) if name.is_empty() || name == "*" => "0.0.0.0".to_owned(),
         Err(_) => "127.0.0.1".to_owned(),
     };
-    Err(format!("{text:?} is no IP address with a port; write \"{scheme}://{host}:{port}\""))
+    let number = port.and_then(|port| port.parse::<u16>().ok());
+    let write = |port: &str| format!("write \"{scheme}://{meant}:{port}\"");
+    let Some(number) = number else {
+        let port = port.unwrap_or_default();
+        return Err(match port.split_once('-') {
+            _ if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("{text:?} has a port beyond 65535; {}", write("9999"))
+            }
+            Some((first, last)) if [first, last].iter().all(|port| port.parse::<u16>().is_ok()) => {
+                let [first, last] = [first, last].map(|port| format!("\"{scheme}://{meant}:{port}\""));
+                format!("{text:?} has a range of ports; write each in a list: listen = [{first}, {last}]")
+            }
+            _ => format!("{text:?} is no IP address with a port; {}", write("9999")),
+        });
+    };
+    let port = number.to_string();
+    match parsed {
+        Ok(addr) if addr.is_ipv6() != is_bracketed => {
+            Err(format!("{text:?} is no IP address with a port; {}", write(&port)))
+        }
+        Ok(addr) if addr.ip().to_canonical().is_ipv4() && addr.is_ipv6() => {
+            Err(format!("{text:?} is an IPv4 address in an IPv6 one's form; {}", write(&port)))
+        }
+        Ok(mut addr) => {
+            addr.set_port(number);
+            if bare == rest { Ok(addr) } else { Err(format!("{text:?} has more than a port; {}", write(&port))) }
+        }
+        Err(Wrong::Zone) => {
+            let zone = name.split_once('%').unwrap_or_default().1;
+            Err(format!("{text:?} is on no interface of this machine; ip(8) lists them, and {zone:?} is none"))
+        }
+        Err(Wrong::Ip) if name.is_empty() || name == "*" => {
+            let both = format!("listen = [\"{scheme}://0.0.0.0:{port}\", \"{scheme}://[::]:{port}\"]");
+            Err(format!("{text:?} has no address; for all of them write {both}"))
+        }
+        Err(Wrong::Ip) if name.eq_ignore_ascii_case("localhost") => {
+            let both = format!("\"{scheme}://127.0.0.1:{port}\" or \"{scheme}://[::1]:{port}\", or both in a list");
+            Err(format!("{text:?} has a name, which is looked up for nobody; write {both}"))
+        }
+        Err(Wrong::Ip) if name.contains(|c: char| c.is_ascii_alphabetic()) && !name.contains([':', '/', '%']) => {
+            let what = "a name, which is looked up for nobody; write an IP address of this machine's";
+            Err(format!("{text:?} has {what}: \"{scheme}://{meant}:{port}\""))
+        }
+        Err(Wrong::Ip) => Err(format!("{text:?} is no IP address with a port; {}", write(&port))),
+    }
 }
 
 /// The longest path that fits `sockaddr_un`, without its closing NUL (unix(7)).
@@ -147,6 +198,16 @@ mod tests {
             ("tcp://127.0.0.1", "tcp://127.0.0.1:9999"),
             ("tcp://localhost:80", "tcp://127.0.0.1:80"),
             ("tcp://:80", "tcp://0.0.0.0:80"),
+            ("tcp://*:80", "tcp://[::]:80"),
+            ("udp://localhost:80", "udp://[::1]:80"),
+            ("tcp://example.com:80", "tcp://127.0.0.1:80"),
+            ("tcp://127.0.0.1:80/", "tcp://127.0.0.1:80"),
+            ("tcp://127.0.0.1:8000-8010", "tcp://127.0.0.1:8010"),
+            ("tcp://127.0.0.1:http", "tcp://127.0.0.1:9999"),
+            ("tcp://[::ffff:127.0.0.1]:80", "tcp://127.0.0.1:80"),
+            ("tcp://[fe80::1%lo]", "tcp://[fe80::1%lo]:9999"),
+            ("tcp://[127.0.0.1]:80", "tcp://127.0.0.1:80"),
+            ("unix:/run/x.sock", "unix:///run/x.sock"),
             ("tcp://::1:80", "tcp://[::1]:80"),
             ("tcp://127.0.0.1:70000", "tcp://127.0.0.1:9999"),
             ("unix://run/x.sock", "unix:///run/run/x.sock"),
@@ -155,6 +216,29 @@ mod tests {
             let error = wrong.parse::<Address>().unwrap_err();
             assert!(error.contains(wrong) && error.contains(right), "{error}");
             assert!(right.parse::<Address>().is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_an_interface_or_its_number() {
+        let loopback = crate::zone::index("lo").expect("every machine has it");
+        let address: Address = "tcp://[fe80::1%lo]:80".parse().unwrap();
+        assert_eq!(address, format!("tcp://[fe80::1%{loopback}]:80").parse().unwrap());
+        assert_eq!(address.to_string().parse(), Ok(address));
+        let error = "tcp://[fe80::1%no-such-one]:80".parse::<Address>().unwrap_err();
+        assert!(error.contains("no interface") && error.contains("\"no-such-one\""), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_address_is_called_by_what_it_is() {
+        for (wrong, what) in [
+            ("tcp://localhost:80", "a name"),
+            ("udp://db.internal:53", "a name"),
+            ("tcp://127.0.0.1:8000-8010", "a range of ports"),
+            ("tcp://*:80", "for all of them"),
+        ] {
+            let error = wrong.parse::<Address>().unwrap_err();
+            assert!(error.contains(what), "{error}");
         }
     }
 

@@ -45,6 +45,14 @@ impl HostConfig {
         text::read(path)?.map(|text| Self::parse(&text, path)).transpose()
     }
 
+    /// The same, but waits a while for a file that is being written.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_when_written(path: &Path) -> Result<Option<Self>, ConfigError> {
+        text::read_when_written(path)?.map(|text| Self::parse(&text, path)).transpose()
+    }
+
     /// What `text` says, of the file at `path`.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What the operator wrote, from raw text to resolved settings: the one place where either is known.
 
 mod address;
+mod folders;
 mod host;
 mod manifest;
 mod owner;
@@ -9,14 +10,21 @@ mod text;
 mod units;
 
 pub use address::Address;
+pub use folders::Folder;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
 pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
-pub use text::{ConfigError, LARGEST, read};
+pub use text::{ConfigError, LARGEST, read_when_written};
 pub use units::{Size, Span};
+
+/// The most bytes of a word for which a near one is looked for, which takes time and memory for each of them.
+const LONGEST_WORD: usize = 100;
 
 /// The known word that `word` was probably meant to be; none where nothing is near.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))

@@ -1,6 +1,6 @@
 //! A plugin's settings: its manifest's layers put together, with what is built in where none of them says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{InstancePolicy, Network, OneOrMore};
+use super::manifest::{InstancePolicy, KeepaliveFile, Network, OneOrMore};
 use super::text::ConfigError;
+use super::units::ProbeSpan;
 use super::{Address, Concurrency, DirGrant, ManifestFile, Size, Span};
 
 /// Everything known about how one plugin is to be served.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub max_connections: u32,
     /// Children at once, on each of the plugin's listeners; they count as sessions, too.
     pub max_children: u32,
+    /// Generations that may have sessions at once, the current one among them.
+    pub max_generations: u32,
     pub per_source: PerSource,
     /// Whether a connection's sandbox is made only when its client's first byte has come, or its end.
     pub instance_on_first_byte: bool,
@@ -72,21 +75,24 @@ pub struct SocketSettings {
     pub reuse_port: bool,
     /// `TCP_NODELAY`.
     pub nodelay: bool,
-    /// `SO_KEEPALIVE`, for TCP; none is off.
+    /// None sends no probes.
     pub keepalive: Option<Keepalive>,
+    /// `SO_RCVBUF` and `SO_SNDBUF`, for TCP and UDP; none leaves them to the kernel.
+    pub receive_buffer: Option<u32>,
+    pub send_buffer: Option<u32>,
     /// Bytes of a datagram that are received; the rest is cut off.
     pub max_packet_size: u32,
     pub unix: UnixSettings,
 }
 
-/// How TCP finds out that a client is gone that did not say so (tcp(7)).
+/// How a client that vanished without a word is found: by probes of a connection that is quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keepalive {
-    /// How long nothing has to come before the first probe: `TCP_KEEPIDLE`.
+    /// `TCP_KEEPIDLE`: how long it has to be quiet.
     pub idle: Duration,
-    /// How long after a probe the next one is sent: `TCP_KEEPINTVL`.
+    /// `TCP_KEEPINTVL`: between two probes.
     pub interval: Duration,
-    /// How many go unanswered before the connection is given up: `TCP_KEEPCNT`.
+    /// `TCP_KEEPCNT`: probes without an answer before it is reset.
     pub count: u32,
 }
 
@@ -109,8 +115,10 @@ pub struct Timeouts {
     /// `handle` as a whole.
     pub handle: Duration,
     pub finish: Duration,
-    /// How long sessions may go on once their server stops, or their generation is replaced.
+    /// How long sessions may go on once their server stops.
     pub drain: Duration,
+    /// How long they may once their generation is replaced; none if until they end.
+    pub replaced: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +136,9 @@ pub struct Grants {
     /// Where a datagram handler may send to, beside its client.
     pub send_to: Vec<IpNet>,
 }
+
+/// The most addresses of one plugin. What goes over all of them, at each change of a manifest, takes no time to speak of.
+const ADDRESSES: usize = 1024;
 
 impl Settings {
     const LIMITS: Limits = Limits { memory: 64 << 20, cpu: Duration::from_secs(10) };
@@ -180,17 +191,24 @@ impl Settings {
                 format_args!("add a line to {name}.toml: listen = \"tcp://127.0.0.1:9999\""),
             ));
         }
-        if let Some(twice) = listen.iter().enumerate().find_map(|(i, address)| {
+        if listen.len() > ADDRESSES {
+            let count = listen.len();
+            let wrong = format_args!("{count} addresses; a plugin has {ADDRESSES} at most");
+            return Err(ConfigError::new("listen", wrong));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = listen.iter().find(|address| {
             let fixed = !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
-            (fixed && listen[..i].contains(address)).then_some(address)
+            fixed && !seen.insert(*address)
         }) {
-            return Err(ConfigError::new("listen", format_args!("{twice} stands there twice; once is enough")));
+            return Err(ConfigError::new("listen", format_args!("duplicate address {twice}")));
         }
         let concurrency = all.concurrency.unwrap_or_default();
         let span = |value: Option<Span>, default: u64| value.map_or(Duration::from_secs(default), |span| span.0);
         Ok(Self {
             concurrency,
             max_children: all.max_children.map_or(40, NonZeroU32::get),
+            max_generations: all.max_generations.map_or(8, NonZeroU32::get),
             per_source: PerSource {
                 connections: all.max_connections_per_source.map(NonZeroU32::get),
                 rate: all.max_rate_per_source.map(NonZeroU32::get),
@@ -210,12 +228,9 @@ impl Settings {
                 reuse_address: all.allow_reuse_address.unwrap_or(true),
                 reuse_port: all.allow_reuse_port.unwrap_or(false),
                 nodelay: all.disable_nagle_algorithm.unwrap_or(true),
-                keepalive: Some(Keepalive {
-                    idle: all.keepalive.idle.map_or(Duration::from_secs(120), |idle| idle.0),
-                    interval: all.keepalive.interval.map_or(Duration::from_secs(15), |interval| interval.0),
-                    count: all.keepalive.count.map_or(4, |count| count.0),
-                })
-                .filter(|keepalive| keepalive.count > 0),
+                keepalive: keepalive(&all.keepalive),
+                receive_buffer: all.receive_buffer.map(buffer),
+                send_buffer: all.send_buffer.map(buffer),
                 max_packet_size: all.max_packet_size.map_or(8192, NonZeroU32::get),
                 unix: UnixSettings {
                     mode: all.unix.mode.map_or(0o600, |mode| mode.0),
@@ -234,6 +249,7 @@ impl Settings {
                 handle: span(all.timeouts.handle, 24 * 60 * 60),
                 finish: span(all.timeouts.finish, 10),
                 drain: span(all.timeouts.drain, 30),
+                replaced: all.timeouts.replaced.map(|span| span.0),
             },
             limits: Limits {
                 memory: all.limits.memory.map_or(Self::LIMITS.memory, |size| size.0),
@@ -260,6 +276,18 @@ impl Settings {
             Ok(())
         }
     }
+}
+
+/// A minute of quiet, then another for the probes: a client that vanished is found within two.
+fn keepalive(file: &KeepaliveFile) -> Option<Keepalive> {
+    let span = |span: Option<ProbeSpan>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+    let count = file.count.map_or(4, |count| count.0);
+    (count > 0).then(|| Keepalive { idle: span(file.idle, 60), interval: span(file.interval, 15), count })
+}
+
+/// setsockopt(2) takes an int, of which the kernel makes twice as much.
+fn buffer(Size(bytes): Size) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned() / 2)
 }
 
 fn networks(list: OneOrMore<Network>) -> Vec<IpNet> {
@@ -301,6 +329,10 @@ mod tests {
         for (text, named) in [
             ("listen = 'tcp://0.0.0.0:1'", "tcp://0.0.0.0:1"),
             ("listen = 'unix:///run/x.sock'", "unix:///run/x.sock"),
+            ("listen = 'tcp://127.0.0.1:1'\nallow-reuse-port = true", "allow-reuse-port"),
+            ("allow-reuse-port = false", "allow-reuse-port"),
+            ("receive-buffer = '1MiB'", "receive-buffer"),
+            ("send-buffer = '1MiB'", "send-buffer"),
             ("[grants.env]\nA = 'b'", "grants"),
             ("[[grants.dirs]]\nhost = '.'\nguest = '/'", "grants"),
         ] {
@@ -346,7 +378,7 @@ mod tests {
     fn deny_wins_over_allow_and_an_allow_list_shuts_all_others_out() {
         let settings = Settings::resolve(
             "upper",
-            operators("listen = 'tcp://127.0.0.1:1'\nallow = ['10.0.0.0/8', '::1']\ndeny = '10.1.0.0/16'"),
+            operators("listen = 'tcp://127.0.0.1:1'\nallow = ['10.0.0.0/8', '::1']\ndeny = '::ffff:10.1.0.0/112'"),
             operators(""),
             operators(""),
         )

@@ -1,5 +1,6 @@
 //! From TOML text to a typed file, with errors of one line: file, line, key, what is wrong, what would be right.
 
+use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -13,13 +14,21 @@ pub const LARGEST: u64 = 1 << 20;
 
 /// Something an operator wrote that can't be used. Prints as one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
+#[error("{text}")]
+pub struct ConfigError {
+    text: String,
+    is_early: bool,
+}
 
 impl ConfigError {
     /// `place` is the file, and the key where there is one.
     pub fn new(place: impl std::fmt::Display, what: impl std::fmt::Display) -> Self {
-        Self(one_line(&format_args!("{place}: {what}")))
+        Self { text: one_line(&format_args!("{place}: {what}")), is_early: false }
+    }
+
+    /// Whether the file was not read because somebody is writing it.
+    pub fn is_early(&self) -> bool {
+        self.is_early
     }
 }
 
@@ -48,13 +57,28 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigEr
 /// The file's text; none where there is no such file.
 ///
 /// # Errors
-/// Present, but not readable as UTF-8 text.
-pub fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    match file::read(path, LARGEST).map(String::from_utf8) {
+/// Present, but not readable as UTF-8 text; or somebody is writing it.
+pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, file::read(path, LARGEST))
+}
+
+/// The same, but waits a while for a file that is being written.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_when_written(path: &Path) -> Result<Option<String>, ConfigError> {
+    text(path, file::read_when_written(path, LARGEST))
+}
+
+fn text(path: &Path, read: io::Result<Vec<u8>>) -> Result<Option<String>, ConfigError> {
+    match read.map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Some(text)),
         Ok(Err(_)) => Err(ConfigError::new(path.display(), "not UTF-8 text")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConfigError::new(path.display(), error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let is_early = file::is_being_written(&error);
+            Err(ConfigError { is_early, ..ConfigError::new(path.display(), error) })
+        }
     }
 }
 

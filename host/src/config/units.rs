@@ -38,41 +38,6 @@ impl TryFrom<String> for Span {
     }
 }
 
-/// How long TCP waits before a keepalive probe: whole seconds, as many as the kernel takes (`MAX_TCP_KEEPIDLE`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Span")]
-pub struct Probing(pub Duration);
-
-impl TryFrom<Span> for Probing {
-    type Error = String;
-
-    fn try_from(Span(wait): Span) -> Result<Self, String> {
-        let longest = Duration::from_secs(32767);
-        if wait.subsec_nanos() == 0 && (Duration::from_secs(1)..=longest).contains(&wait) {
-            Ok(Self(wait))
-        } else {
-            let text = humantime::format_duration(wait);
-            Err(format!("\"{text}\" is nothing that TCP can wait for; write whole seconds, from \"1s\" to \"32767s\""))
-        }
-    }
-}
-
-/// How many keepalive probes go unanswered before TCP gives a connection up (`MAX_TCP_KEEPCNT`). 0: none are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u64")]
-pub struct Probes(pub u32);
-
-impl TryFrom<u64> for Probes {
-    type Error = String;
-
-    fn try_from(count: u64) -> Result<Self, String> {
-        match u32::try_from(count) {
-            Ok(count @ 0..=127) => Ok(Self(count)),
-            _ => Err(format!("{count} is more than TCP counts; write a number up to 127, or 0 for no keepalive")),
-        }
-    }
-}
-
 /// A number of bytes: `"64MiB"`, `"512KiB"`, `"2GiB"`, or a bare number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "SizeText")]
@@ -93,6 +58,38 @@ impl TryFrom<SizeText> for Size {
             SizeText::Bytes(bytes) => Ok(Self(bytes)),
             SizeText::Text(text) => text.parse(),
         }
+    }
+}
+
+/// A time between keepalive probes, which the kernel has in whole seconds, 32767 at most (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ProbeSpan(pub(super) Duration);
+
+impl TryFrom<String> for ProbeSpan {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let Span(span) = text.parse()?;
+        if span.subsec_nanos() == 0 && (1..=32_767).contains(&span.as_secs()) {
+            Ok(Self(span))
+        } else {
+            Err(format!("{text:?} is no time between probes; they are whole seconds, from \"1s\" to \"32767s\""))
+        }
+    }
+}
+
+/// How many keepalive probes go unanswered before a client is gone: 127 at most (tcp(7)); 0 sends none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct ProbeCount(pub(super) u32);
+
+impl TryFrom<u64> for ProbeCount {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        let small = u32::try_from(count).ok().filter(|count| *count <= 127).map(Self);
+        small.ok_or_else(|| format!("{count} is no number of probes; write one from 1 to 127, or 0 to send none"))
     }
 }
 

@@ -13,8 +13,10 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::listener::unix_endpoint;
+use super::message::{self, Told};
 use crate::config::Address;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName};
 
 /// The largest datagram there is: what UDP's 16-bit length leaves. Unix sockets carry more, if their buffers do.
 const LARGEST: usize = 64 * 1024;
@@ -27,19 +29,31 @@ thread_local! {
 pub struct Datagrams {
     socket: AsyncFd<Socket>,
     max_packet_size: AtomicU32,
+    /// Whether it is bound to all addresses of the machine, so that it has to be said which one an answer comes from.
+    any: bool,
+    /// How many datagrams were received.
+    received: AtomicU32,
+    /// How many datagrams the kernel had dropped when it last said so.
+    dropped: AtomicU32,
 }
+
+/// Of so many datagrams the kernel is asked once how many it had to drop: to hear of it with each costs half as much again.
+const ASKED: u32 = 16;
 
 /// One datagram, with the socket it came on.
 pub struct Packet {
     pub bytes: Arc<[u8]>,
     pub client: Endpoint,
+    /// The address that it was sent to.
     pub server: Endpoint,
     pub socket: Arc<Datagrams>,
+    /// How many the kernel had dropped, for want of room in the socket's queue, since it last told of it.
+    pub dropped: u32,
 }
 
 impl Datagrams {
-    pub(super) fn new(socket: AsyncFd<Socket>, max_packet_size: u32) -> Self {
-        Self { socket, max_packet_size: max_packet_size.into() }
+    pub(super) fn new(socket: AsyncFd<Socket>, max_packet_size: u32, any: bool) -> Self {
+        Self { socket, max_packet_size: max_packet_size.into(), any, received: 0.into(), dropped: 0.into() }
     }
 
     pub(super) fn set_max_packet_size(&self, size: u32) {
@@ -53,25 +67,42 @@ impl Datagrams {
     /// Takes a datagram; what is beyond the largest size is cut off, as Python's `recvfrom` does.
     pub(super) fn try_recv(self: &Arc<Self>, local: Option<&Endpoint>, address: &Address) -> io::Result<Packet> {
         let max = LARGEST.min(self.max_packet_size.load(Relaxed) as usize);
-        self.socket.try_io(Interest::READABLE, |socket| {
+        let is_told = self.any || self.received.fetch_add(1, Relaxed).is_multiple_of(ASKED);
+        let (bytes, client, told): (Arc<[u8]>, _, _) = self.socket.try_io(Interest::READABLE, |socket| {
             BUFFER.with_borrow_mut(|buffer| {
-                let (read, _, client) = recvfrom(socket, &mut buffer[..max], RecvFlags::empty())?;
-                let server = match (local, address) {
-                    (Some(local), _) => local.clone(),
-                    (None, Address::Tcp(addr) | Address::Udp(addr)) => Endpoint::Inet(*addr),
-                    (None, Address::Unix(_) | Address::Unixgram(_)) => Endpoint::Unix(None),
-                };
-                Ok(Packet { bytes: buffer[..read].into(), client: endpoint(client), server, socket: self.clone() })
+                let buffer = &mut buffer[..max];
+                if is_told {
+                    let (read, client, told) = message::receive(socket, buffer)?;
+                    let client = client.as_socket().map_or_else(|| unix_endpoint(&client), Endpoint::from);
+                    return Ok((buffer[..read].into(), client, told));
+                }
+                let (read, _, client) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
+                Ok((buffer[..read].into(), endpoint(client), Told::default()))
             })
-        })
+        })?;
+        let server = match (local, address, told.at) {
+            (Some(local), ..) => local.clone(),
+            (None, Address::Tcp(addr) | Address::Udp(addr), Some(at)) => message::socket_addr(at, addr.port()).into(),
+            (None, Address::Tcp(addr) | Address::Udp(addr), None) => Endpoint::from(*addr),
+            (None, Address::Unix(_) | Address::Unixgram(_), _) => Endpoint::Unix(None),
+        };
+        let dropped = told.dropped.map_or(0, |now| now.wrapping_sub(self.dropped.swap(now, Relaxed)));
+        Ok(Packet { bytes, client, server, socket: self.clone(), dropped })
     }
 
-    /// Sends one datagram; `WouldBlock` if the kernel has no room for it now.
+    /// Sends one datagram, from the address `from` if it is bound to all of them; `WouldBlock` if the kernel has no room for it now.
     ///
     /// # Errors
-    /// Those of sendto(2); `NotFound` for a Unix client that has no name to answer to.
-    pub fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, |socket| send_to(socket, data, destination))
+    /// Those of sendmsg(2); `NotFound` for a Unix client that has no name to answer to.
+    pub fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()> {
+        self.socket.try_io(Interest::WRITABLE, |socket| match (destination, from) {
+            (Endpoint::Inet(to), Some(Endpoint::Inet(from)))
+                if self.any && !from.ip().is_unspecified() && !from.ip().is_multicast() =>
+            {
+                message::send_from(socket, data, *to, *from)
+            }
+            _ => send_to(socket, data, destination),
+        })
     }
 
     /// Waits until there may be room again.
@@ -88,28 +119,37 @@ impl AsFd for Datagrams {
     }
 }
 
-fn send_to(socket: &Socket, data: &[u8], destination: &Endpoint) -> io::Result<()> {
-    let flags = SendFlags::NOSIGNAL;
-    match destination {
-        Endpoint::Inet(addr) => sendto(socket, data, flags, addr)?,
-        Endpoint::Unix(Some(path)) => match path.strip_prefix('@') {
-            Some(name) => sendto(socket, data, flags, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?,
-            None => sendto(socket, data, flags, &SocketAddrUnix::new(path.as_str())?)?,
-        },
-        Endpoint::Unix(None) => {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the client has no name to answer to"));
-        }
+fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
+    let unix = |addr: SocketAddrUnix| {
+        let path = addr.path_bytes().map(|path| UnixName::Path(path.to_owned()));
+        path.or_else(|| addr.abstract_name().map(|name| UnixName::Abstract(name.to_owned())))
     };
-    Ok(())
+    match address {
+        None => Endpoint::Unix(None),
+        Some(address) => match (SocketAddr::try_from(address.clone()), SocketAddrUnix::try_from(address)) {
+            (Ok(addr), _) => Endpoint::from(addr),
+            (_, Ok(addr)) => Endpoint::Unix(unix(addr)),
+            _ => Endpoint::Unix(None),
+        },
+    }
 }
 
-fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
-    let Some(address) = address else { return Endpoint::Unix(None) };
-    if let Ok(addr) = SocketAddr::try_from(address.clone()) {
-        return Endpoint::Inet(addr);
-    }
-    let unix = SocketAddrUnix::try_from(address).ok();
-    let path = |unix: &SocketAddrUnix| Some(unix.path()?.to_string_lossy().into_owned());
-    let name = |unix: &SocketAddrUnix| Some(format!("@{}", String::from_utf8_lossy(unix.abstract_name()?)));
-    Endpoint::Unix(unix.and_then(|unix| path(&unix).or_else(|| name(&unix))))
+fn send_to(socket: &Socket, data: &[u8], destination: &Endpoint) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL;
+    let unreachable = |why: &str| Err(io::Error::new(io::ErrorKind::NotFound, why));
+    match destination {
+        Endpoint::Inet(addr) => sendto(socket, data, flags, addr)?,
+        Endpoint::Unix(Some(UnixName::Abstract(name))) => {
+            sendto(socket, data, flags, &SocketAddrUnix::new_abstract_name(name)?)?
+        }
+        Endpoint::Unix(Some(UnixName::Path(path))) if path.starts_with(b"/") => {
+            sendto(socket, data, flags, &SocketAddrUnix::new(path.as_slice())?)?
+        }
+        // In the host's folder it would lead elsewhere.
+        Endpoint::Unix(Some(UnixName::Path(_))) => {
+            return unreachable("the client's name is a relative path, which only its own folder leads to");
+        }
+        Endpoint::Unix(None) => return unreachable("the client has no name to answer to"),
+    };
+    Ok(())
 }

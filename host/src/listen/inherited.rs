@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::Socket;
 
-use super::bind::{Bound, SocketFile};
+use super::bind::Bound;
+use super::socket_file::SocketFile;
+use crate::capacity::{ListenerPlace, ListenerRoom};
 use crate::config::Address;
 
 /// A bound socket on its way from one process to another.
@@ -28,6 +30,22 @@ pub struct Inherited(Arc<Mutex<Vec<Entry>>>);
 struct Entry {
     handed: Handed,
     loan: Weak<()>,
+    /// What is kept for the listener that it becomes.
+    room: Option<ListenerPlace>,
+}
+
+impl Entry {
+    fn is_free(&self) -> bool {
+        self.loan.strong_count() == 0
+    }
+
+    /// Whether it is this plugin's under this address: what the host before had for the plugin, or what no plugin has.
+    fn is_for(&self, plugin: &str, asked: &Address) -> bool {
+        match &self.handed.user {
+            Some((user, address)) => **user == *plugin && (address == asked || self.handed.address == *asked),
+            None => self.handed.address == *asked,
+        }
+    }
 }
 
 /// For as long as it lives, nobody else gets the same socket.
@@ -44,26 +62,37 @@ impl Loan {
 }
 
 impl Inherited {
-    pub fn new(handed: Vec<Handed>) -> Self {
-        let entries = handed.into_iter().map(|handed| Entry { handed, loan: Weak::new() });
-        Self(Arc::new(Mutex::new(entries.collect())))
+    /// Room is kept for all of them before any other listener comes.
+    pub fn new(handed: Vec<Handed>, room: &ListenerRoom) -> Self {
+        let entry = |handed: Handed| Entry { room: room.take(&handed.address).ok(), handed, loan: Weak::new() };
+        Self(Arc::new(Mutex::new(handed.into_iter().map(entry).collect())))
+    }
+
+    /// The room that is kept for the socket that [`take`](Self::take) will give for this address of this plugin; none where that
+    /// gives none.
+    pub fn room(&self, plugin: &str, asked: &Address) -> Option<ListenerPlace> {
+        let mut entries = self.entries();
+        let entry = entries.iter_mut().find(|entry| entry.is_free() && entry.is_for(plugin, asked))?;
+        Some(entry.room.take().unwrap_or_default())
     }
 
     /// The socket for this address of this plugin, if there is one and nobody has it. A port that the kernel chose is
-    /// found again by who asked for it.
+    /// found again by who asked for it. What another plugin had in the host before this is that one's to come for.
     ///
     /// # Errors
-    /// The machine has no descriptor left.
+    /// The machine has no descriptor left; `AddrInUse` for what another plugin may yet come for.
     pub(super) fn take(&self, plugin: &str, asked: &Address) -> io::Result<Option<Bound>> {
         let mut entries = self.entries();
-        let free = || entries.iter().enumerate().filter(|(_, entry)| entry.loan.strong_count() == 0);
-        let same_user = |(user, address): &(Arc<str>, Address)| **user == *plugin && address == asked;
-        let place = free()
-            .find(|(_, entry)| entry.handed.user.as_ref().is_some_and(same_user))
-            .or_else(|| free().find(|(_, entry)| entry.handed.address == *asked))
-            .map(|(place, _)| place);
-        let Some(place) = place else { return Ok(None) };
-        let entry = &mut entries[place];
+        if let Some((user, _)) = entries
+            .iter()
+            .filter(|entry| entry.is_free() && entry.handed.address == *asked)
+            .find_map(|entry| entry.handed.user.as_ref().filter(|(user, _)| **user != *plugin))
+        {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("plugin {user} has {asked}")));
+        }
+        let Some(entry) = entries.iter_mut().find(|entry| entry.is_free() && entry.is_for(plugin, asked)) else {
+            return Ok(None);
+        };
         let socket = entry.handed.socket.try_clone()?;
         // It need not be when it comes from elsewhere.
         socket.set_nonblocking(true)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use rustix::net::SocketFlags;
@@ -9,11 +10,12 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::bind::{Bound, SocketFile, bind, prepare_tcp};
+use super::bind::{Bound, bind};
 use super::inherited::{Handed, Inherited, Loan};
-use super::{Datagrams, Packet, Stream};
+use super::socket_file::SocketFile;
+use super::{Datagrams, Packet, Stream, options};
 use crate::config::{Address, SocketSettings};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName};
 
 /// A request, as it comes in.
 pub enum Arrival {
@@ -33,9 +35,12 @@ impl Arrival {
     pub fn inherited(socket: OwnedFd, client: Endpoint, server: Endpoint, packet: Option<Vec<u8>>) -> io::Result<Self> {
         match (packet, &client) {
             (Some(bytes), _) => {
-                let socket = register(socket.into(), Interest::READABLE | Interest::WRITABLE)?;
-                let socket = Arc::new(Datagrams::new(socket, 0));
-                Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket }))
+                let socket = Socket::from(socket);
+                let local = socket.local_addr()?.as_socket();
+                let any = local.is_some_and(|local| local.ip().is_unspecified());
+                let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
+                let socket = Arc::new(Datagrams::new(socket, 0, any));
+                Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket, dropped: 0 }))
             }
             (None, Endpoint::Inet(addr)) => Stream::tcp(socket.into(), *addr, Some(server)).map(Self::Connection),
             (None, Endpoint::Unix(_)) => Ok(Self::Connection(Stream::unix(socket.into(), client, Some(server)))),
@@ -95,15 +100,21 @@ impl Listener {
     fn over(bound: Bound, settings: &SocketSettings) -> io::Result<Self> {
         let Bound { socket, address, file, loan } = bound;
         let local = match &address {
-            Address::Tcp(addr) | Address::Udp(addr) => (!addr.ip().is_unspecified()).then_some(Endpoint::Inet(*addr)),
-            Address::Unix(path) | Address::Unixgram(path) => Some(Endpoint::Unix(path.to_str().map(str::to_owned))),
+            Address::Tcp(addr) | Address::Udp(addr) => (!addr.ip().is_unspecified()).then(|| Endpoint::from(*addr)),
+            Address::Unix(path) | Address::Unixgram(path) => {
+                Some(Endpoint::Unix(Some(UnixName::of_text(path.as_os_str().as_bytes()))))
+            }
         };
         let kind = if address.is_stream() {
             socket.listen(backlog_argument(settings.backlog))?;
             Kind::Stream(register(socket, Interest::READABLE)?)
         } else {
             let both = Interest::READABLE | Interest::WRITABLE;
-            Kind::Datagram(Arc::new(Datagrams::new(register(socket, both)?, settings.max_packet_size)))
+            if let Address::Udp(addr) = &address {
+                options::tell_of_datagrams(&socket, *addr)?;
+            }
+            let socket = register(socket, both)?;
+            Kind::Datagram(Arc::new(Datagrams::new(socket, settings.max_packet_size, local.is_none())))
         };
         Ok(Self { kind, address, local, file, loan })
     }
@@ -131,6 +142,11 @@ impl Listener {
         self.file.into_iter().for_each(SocketFile::leave);
     }
 
+    /// Whether the file that stands for it is gone, so that nobody can reach it.
+    pub fn is_gone(&self) -> bool {
+        self.file.as_ref().is_some_and(SocketFile::is_gone)
+    }
+
     /// Where it listens, with the real port.
     pub fn address(&self) -> &Address {
         &self.address
@@ -145,11 +161,16 @@ impl Listener {
             Kind::Stream(socket) => {
                 socket.get_ref().listen(backlog_argument(settings.backlog))?;
                 if let Address::Tcp(_) = self.address {
-                    prepare_tcp(socket.get_ref(), settings)?;
+                    socket.get_ref().set_tcp_nodelay(settings.nodelay)?;
                 }
             }
             Kind::Datagram(socket) => socket.set_max_packet_size(settings.max_packet_size),
         }
+        let socket = match &self.kind {
+            Kind::Stream(socket) => socket.get_ref().as_fd(),
+            Kind::Datagram(socket) => socket.as_fd(),
+        };
+        options::set(socket, &self.address, settings)?;
         self.file.as_ref().map_or(Ok(()), |file| file.give_to(&settings.unix))
     }
 
@@ -194,10 +215,10 @@ impl Listener {
     }
 }
 
-/// A Unix socket's name, abstract ones with the `@` that ss(8) and others write.
-fn unix_endpoint(address: &SockAddr) -> Endpoint {
-    let path = address.as_pathname().map(|path| path.to_string_lossy().into_owned());
-    let name = || address.as_abstract_namespace().map(|name| format!("@{}", String::from_utf8_lossy(name)));
+/// A Unix socket's name.
+pub(super) fn unix_endpoint(address: &SockAddr) -> Endpoint {
+    let path = address.as_pathname().map(|path| UnixName::Path(path.as_os_str().as_bytes().to_owned()));
+    let name = || address.as_abstract_namespace().map(|name| UnixName::Abstract(name.to_owned()));
     Endpoint::Unix(path.or_else(name))
 }
 

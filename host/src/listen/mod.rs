@@ -6,6 +6,9 @@ mod datagram;
 mod inherited;
 mod line;
 mod listener;
+mod message;
+mod options;
+mod socket_file;
 mod stream;
 
 pub use accept::{Caps, Permit, accept_until};

@@ -47,10 +47,10 @@ impl Stream {
             Some(local) => local,
             None => {
                 let local = socket.local_addr()?;
-                Endpoint::Inet(local.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?)
+                local.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?.into()
             }
         };
-        Ok(Self::new(socket, Endpoint::Inet(client), server))
+        Ok(Self::new(socket, client.into(), server))
     }
 
     pub(super) fn unix(socket: Socket, client: Endpoint, local: Option<Endpoint>) -> Self {

@@ -13,9 +13,9 @@ use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::native::Native;
 use super::pipe::Pipe;
-use super::{Blueprint, Cause, Fault, calls};
+use super::{Blueprint, Cause, Fault, calls, files};
 use crate::config::Settings;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, ip_text};
 
 /// The most that a program's answer to a datagram may hold: what UDP carries.
 const REPLY: usize = 65_507;
@@ -63,7 +63,9 @@ impl Command {
     /// An import that WASI 0.1 does not have.
     pub(super) fn of_module(module: &Module, blueprint: Blueprint) -> Result<Self, String> {
         let mut linker = wasmtime::Linker::new(module.engine());
-        calls::link_0_1(&mut linker).map_err(|error| format!("{error:#}"))?;
+        calls::link_0_1(&mut linker)
+            .and_then(|()| files::link_0_1(&mut linker))
+            .map_err(|error| format!("{error:#}"))?;
         let pre = linker.instantiate_pre(module).map_err(|error| format!("it can't be linked: {error:#}"))?;
         Ok(Self { program: Program::Module(pre), blueprint })
     }
@@ -122,7 +124,7 @@ impl Guest for Command {
         let stdio = match peer {
             Peer::Connection(connection) => Stdio::Connection(Pipe::new(connection, settings.timeouts.idle, account)),
             Peer::Datagram(packet, socket) => {
-                Stdio::Datagram(packet, MemoryOutputPipe::new(REPLY), socket, origin.client.clone())
+                Stdio::Datagram(packet, MemoryOutputPipe::new(REPLY), socket, origin.clone())
             }
         };
         store.data_mut().use_as_program(self.is_module(), |wasi| {
@@ -158,7 +160,7 @@ impl Guest for Command {
 enum Stdio {
     Connection(Pipe),
     /// The packet is stdin; what was written when the program ends is the answer.
-    Datagram(Arc<[u8]>, MemoryOutputPipe, Arc<dyn super::DatagramSocket>, Endpoint),
+    Datagram(Arc<[u8]>, MemoryOutputPipe, Arc<dyn super::DatagramSocket>, Arc<Origin>),
 }
 
 impl Stdio {
@@ -178,7 +180,7 @@ impl Stdio {
                 pipe.drained().await;
                 Ok(())
             }
-            Self::Datagram(_, reply, socket, client) => {
+            Self::Datagram(_, reply, socket, origin) => {
                 let reply = reply.contents();
                 // A program that wrote nothing has nothing to answer.
                 if reply.is_empty() {
@@ -186,7 +188,7 @@ impl Stdio {
                 }
                 let sent = std::future::poll_fn(|cx| {
                     loop {
-                        match socket.try_send_to(&reply, client) {
+                        match socket.try_send_to(&reply, &origin.client, Some(&origin.server)) {
                             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                                 std::task::ready!(socket.poll_sendable(cx))?;
                             }
@@ -248,15 +250,15 @@ fn ucspi(origin: &Origin, peer: &Peer) -> Vec<(String, String)> {
             let proto = if matches!(peer, Peer::Connection(_)) { "TCP" } else { "UDP" };
             variables.push(("PROTO".to_owned(), proto.to_owned()));
             for (end, addr) in [("REMOTE", client), ("LOCAL", server)] {
-                variables.push((format!("{proto}{end}IP"), addr.ip().to_string()));
+                variables.push((format!("{proto}{end}IP"), ip_text(addr)));
                 variables.push((format!("{proto}{end}PORT"), addr.port().to_string()));
             }
         }
         (client, server) => {
             variables.push(("PROTO".to_owned(), "UNIX".to_owned()));
             for (end, endpoint) in [("REMOTE", client), ("LOCAL", server)] {
-                if let Endpoint::Unix(Some(path)) = endpoint {
-                    variables.push((format!("UNIX{end}PATH"), path.clone()));
+                if let Endpoint::Unix(Some(name)) = endpoint {
+                    variables.push((format!("UNIX{end}PATH"), name.to_string()));
                 }
             }
         }

@@ -6,7 +6,8 @@ use std::net;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName, ip_text};
+use crate::zone::{Wrong, socket_addr};
 
 /// The contract's package, and the version this host speaks. A plugin of any 0.1.x is taken: the rule for versions
 /// below 1 is that a new minor version may break what was.
@@ -38,11 +39,8 @@ pub(super) enum Address {
 impl From<&Endpoint> for Address {
     fn from(endpoint: &Endpoint) -> Self {
         match endpoint {
-            Endpoint::Inet(addr) => {
-                // A scope id is the host's own business, and no part of a textual address.
-                Self::Inet(InetAddress { ip: addr.ip().to_string(), port: addr.port() })
-            }
-            Endpoint::Unix(path) => Self::Unix(path.clone()),
+            Endpoint::Inet(addr) => Self::Inet(InetAddress { ip: ip_text(addr), port: addr.port() }),
+            Endpoint::Unix(name) => Self::Unix(name.as_ref().map(UnixName::to_string)),
         }
     }
 }
@@ -54,7 +52,7 @@ impl TryFrom<Address> for Endpoint {
     fn try_from(address: Address) -> Result<Self, ErrorCode> {
         match address {
             Address::Inet(InetAddress { ip, port }) => inet(&ip, port),
-            Address::Unix(path) => Ok(Self::Unix(path)),
+            Address::Unix(name) => Ok(Self::Unix(name.map(|name| UnixName::of_text(name.as_bytes())))),
         }
     }
 }
@@ -64,9 +62,10 @@ impl TryFrom<Address> for Endpoint {
 /// # Errors
 /// For the guest: the text is none.
 pub(super) fn inet(ip: &str, port: u16) -> Result<Endpoint, ErrorCode> {
-    match ip.parse() {
-        Ok(ip) => Ok(Endpoint::Inet(net::SocketAddr::new(ip, port))),
-        Err(_) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),
+    match socket_addr(ip, port) {
+        Ok(addr) => Ok(addr.into()),
+        Err(Wrong::Ip) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),
+        Err(Wrong::Zone) => Err(ErrorCode::Other(format!("{ip:?} is on no interface of this machine"))),
     }
 }
 

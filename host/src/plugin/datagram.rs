@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList};
 
+use super::Origin;
 use super::connection::{Done, Outgoing, settle};
 use super::contract::{Address, ErrorCode, PACKAGE, VERSION};
 use super::instance::State;
@@ -16,36 +17,33 @@ use crate::endpoint::Endpoint;
 
 /// A datagram socket, as much of it as a guest needs. Implemented where sockets are known; called here.
 pub trait DatagramSocket: Send + Sync {
-    /// Sends one datagram; `WouldBlock` if there is no room for it now.
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint) -> io::Result<()>;
+    /// Sends one datagram, from the address `from` where that is one of several; `WouldBlock` if there is no room for it now.
+    fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()>;
     /// Waits until there may be room again.
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-/// Where a datagram for `destination` may go: to the client always, elsewhere as the operator grants.
-fn permitted(destination: Endpoint, client: &Endpoint, settings: &Settings) -> Result<Endpoint, ErrorCode> {
-    match (&destination, client) {
-        // A link-local client's scope is the host's own knowledge: the guest was told the address without it.
-        (Endpoint::Inet(to), Endpoint::Inet(from)) if (to.ip(), to.port()) == (from.ip(), from.port()) => {
-            Ok(client.clone())
-        }
-        (Endpoint::Inet(to), _)
-            if settings.grants.send_to.iter().any(|network| network.contains(&to.ip().to_canonical())) =>
-        {
-            Ok(destination)
-        }
-        _ if destination == *client => Ok(destination),
-        _ => Err(ErrorCode::NotPermitted),
-    }
+/// Whether a datagram may go elsewhere than to its client: as the operator grants.
+fn is_granted(destination: &Endpoint, settings: &Settings) -> bool {
+    let Endpoint::Inet(to) = destination else { return false };
+    settings.grants.send_to.iter().any(|network| network.contains(&to.ip()))
 }
 
 /// Sends at once, or not at all: false where there is no room for it now.
-pub(super) fn try_send_to(state: &State, data: &[u8], destination: Endpoint) -> Result<bool, ErrorCode> {
+pub(super) fn try_send_to(state: &State, data: &[u8], destination: &Endpoint) -> Result<bool, ErrorCode> {
     let Some(socket) = &state.datagram_socket else {
         return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
     };
-    let destination = permitted(destination, &state.origin.client, &state.settings)?;
-    match socket.try_send_to(data, &destination) {
+    let Origin { client, server, .. } = &*state.origin;
+    // The client is answered from where it asked, and by its own address: the guest has that in text.
+    let sent = if destination.means(client) {
+        socket.try_send_to(data, client, Some(server))
+    } else if is_granted(destination, &state.settings) {
+        socket.try_send_to(data, destination, None)
+    } else {
+        return Err(ErrorCode::NotPermitted);
+    };
+    match sent {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error.into()),
@@ -75,7 +73,7 @@ async fn send_when_room(
     wait: &mut Wait,
     patience: &mut Patience,
 ) -> Result<(), ErrorCode> {
-    while !try_send_to(store.data(), data.bytes(store), destination.clone())? {
+    while !try_send_to(store.data(), data.bytes(store), destination)? {
         if let Some(socket) = store.data().datagram_socket.clone() {
             room(&*socket, wait, patience).await?;
         }

@@ -49,6 +49,15 @@ pub(super) fn examine_here(file: &[u8], _: Duration) -> Result<Examined, Failure
     examined(file).map_err(Failure::Invalid)
 }
 
+/// The same, but a component is what is compiled, whatever could be made of it.
+///
+/// # Errors
+/// Why it is no plugin.
+pub(super) fn keep_here(file: &[u8], _: Duration) -> Result<Examined, Failure> {
+    let Recognised { findings, wasm } = recognise(file).map_err(Failure::Invalid)?;
+    Ok(Examined { findings, wasm })
+}
+
 fn examined(file: &[u8]) -> Result<Examined, String> {
     let Recognised { findings, wasm } = recognise(file)?;
     let module = match &findings.kind {

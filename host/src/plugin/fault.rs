@@ -59,13 +59,15 @@ pub enum Phase {
     Finish,
     HandleError,
     ServiceActions,
+    /// The thread that a session has for itself.
+    Thread,
     /// The process that a session has for itself.
     Process,
 }
 
 impl Phase {
     /// In the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FirstByte,
         Self::Instance,
         Self::VerifyRequest,
@@ -74,6 +76,7 @@ impl Phase {
         Self::Finish,
         Self::HandleError,
         Self::ServiceActions,
+        Self::Thread,
         Self::Process,
     ];
 }
@@ -89,6 +92,7 @@ impl fmt::Display for Phase {
             Self::Finish => "finish",
             Self::HandleError => "handle-error",
             Self::ServiceActions => "service-actions",
+            Self::Thread => "thread",
             Self::Process => "process",
         })
     }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::Refusal;
 use crate::config;
 use crate::events::is_plain;
-use crate::file;
+use crate::file::{self, LOOK, Opened, Stamp, WRITING};
 
 /// The most that a plugin's file may hold, in bytes: five times what the largest runtimes take.
 const LARGEST: u64 = 128 << 20;
@@ -59,6 +60,11 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Whether there is no plugin.
+    pub fn is_absent(&self) -> bool {
+        self.plugin == Content::Absent
+    }
+
     /// Whether a file is there and can't be read, which may pass without any change of it.
     pub fn is_unreadable(&self) -> bool {
         [&self.plugin, &self.manifest].into_iter().any(|content| matches!(content, Content::Unreadable(_)))
@@ -70,27 +76,92 @@ pub struct Files {
     pub plugin: Vec<u8>,
     /// The manifest's path, and its text where there is one.
     pub manifest: (PathBuf, Option<String>),
+    pub version: Version,
+}
+
+/// Both files of a plugin, as they were together at one moment.
+#[derive(Clone, Debug)]
+pub struct Version {
     pub fingerprint: Fingerprint,
+    stamps: [(PathBuf, Option<Stamp>); 2],
+}
+
+impl Version {
+    /// Whether neither file has changed since.
+    pub fn is_current(&self) -> bool {
+        self.stamps.iter().all(|(path, stamp)| Stamp::at(path).is_ok_and(|now| now == *stamp))
+    }
+}
+
+/// Why a plugin's files were not read.
+pub enum Unread {
+    /// They can't be, or the manifest is not UTF-8 text.
+    Wrong(Fingerprint, String),
+    /// Somebody is changing them.
+    Changing(String),
 }
 
 impl Found {
-    /// Reads both files. What they hold now counts, should it be other than what the scan found.
+    /// Reads both files, as they are together. What they hold now counts, should it be other than what the scan found.
     ///
     /// # Errors
-    /// A file can't be read, or a manifest is not UTF-8 text; with the fingerprint of that.
-    pub fn read(&self) -> Result<Files, (Fingerprint, String)> {
-        let plugin = file::read(&self.plugin, LARGEST);
-        let manifest = file::read(&self.manifest, config::LARGEST);
+    /// As [`Unread`] has it.
+    pub fn read(&self) -> Result<Files, Unread> {
+        let mut opened = [Opened::open(&self.plugin), Opened::open(&self.manifest)];
+        let stamps = [0, 1].map(|i| {
+            let path = [&self.plugin, &self.manifest][i];
+            (path.clone(), opened[i].as_ref().ok().map(Opened::stamp))
+        });
+        let [plugin, manifest] = opened.each_mut().map(|opened| match opened {
+            Ok(opened) => Ok(opened),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        });
+        let plugin = plugin.and_then(|opened| opened.read(LARGEST));
+        let manifest = manifest.and_then(|opened| opened.read(config::LARGEST));
+        for (path, read) in [(&self.plugin, &plugin), (&self.manifest, &manifest)] {
+            if let Err(error) = read
+                && file::is_being_written(error)
+            {
+                return Err(Unread::Changing(format!("{}: {error}", path.display())));
+            }
+        }
         let fingerprint = Fingerprint { plugin: Content::of(&plugin), manifest: Content::of(&manifest) };
-        let at =
-            |path: &Path, error: &dyn std::fmt::Display| (fingerprint.clone(), format!("{}: {error}", path.display()));
+        let version = Version { fingerprint, stamps };
+        // They are of one version only if both are there at the same moment: that both were read.
+        let both = [&plugin, &manifest].into_iter().all(|read| match read {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        });
+        if both && !version.is_current() {
+            return Err(Unread::Changing(format!("{}: it, or its manifest, keeps changing", self.plugin.display())));
+        }
+        drop(opened);
+        let at = |path: &Path, error: &dyn std::fmt::Display| {
+            Unread::Wrong(version.fingerprint.clone(), format!("{}: {error}", path.display()))
+        };
         let text = match manifest {
             Ok(bytes) => Some(String::from_utf8(bytes).map_err(|_| at(&self.manifest, &"not UTF-8 text"))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(at(&self.manifest, &error)),
         };
         let plugin = plugin.map_err(|error| at(&self.plugin, &error))?;
-        Ok(Files { plugin, manifest: (self.manifest.clone(), text), fingerprint })
+        Ok(Files { plugin, manifest: (self.manifest.clone(), text), version })
+    }
+
+    /// The same, but waits a while for files that are being written.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_when_written(&self) -> Result<Files, Refusal> {
+        let begun = Instant::now();
+        loop {
+            match self.read() {
+                Ok(files) => return Ok(files),
+                Err(Unread::Wrong(_, reason)) => return Err(Refusal::Plugin(reason)),
+                Err(Unread::Changing(reason)) if begun.elapsed() >= WRITING => return Err(Refusal::Changing(reason)),
+                Err(Unread::Changing(_)) => thread::sleep(LOOK),
+            }
+        }
     }
 
     /// Where its manifest is, or would be.
@@ -102,8 +173,8 @@ impl Found {
     pub fn is_fresh(&self) -> bool {
         [&self.plugin, &self.manifest]
             .into_iter()
-            .filter_map(|path| fs::metadata(path).ok())
-            .any(|metadata| Stamp::of(&metadata).is_younger_than(FRESH, self.since))
+            .filter_map(|path| Stamp::at(path).ok()?)
+            .any(|stamp| stamp.is_younger_than(FRESH, self.since))
     }
 }
 
@@ -146,37 +217,6 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// How long after its last change a file may still be half-written.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What changes when a file does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// Of a file that has been seen `since` then.
-    fn is_younger_than(&self, age: Duration, since: Instant) -> bool {
-        let (seconds, nanoseconds) = self.changed;
-        let changed = SystemTime::UNIX_EPOCH
-            + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
-        // A time to come is of a clock that was set back since, and tells nothing.
-        changed.elapsed().unwrap_or_else(|_| since.elapsed()) < age
-    }
-}
-
 impl Folder {
     pub fn new(source: Source) -> Self {
         Self { source, seen: HashMap::new() }
@@ -217,16 +257,16 @@ impl Folder {
         Ok(found)
     }
 
-    /// The folders that hold the files which were found, links followed: where a change of them can be seen.
+    /// Where a change of the files which were found can be seen, or of a link on the way to them.
     pub fn places(&self) -> impl Iterator<Item = PathBuf> {
-        self.seen.keys().filter_map(|path| Some(path.canonicalize().ok()?.parent()?.to_owned()))
+        self.seen.keys().flat_map(|path| file::places_of(path))
     }
 
     fn look(&mut self, path: &Path, most: u64, seen: &mut HashMap<PathBuf, Seen>) -> Content {
         let now = Instant::now();
-        let stamp = match fs::metadata(path) {
-            Ok(metadata) => Stamp::of(&metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Content::Absent,
+        let stamp = match Stamp::at(path) {
+            Ok(Some(stamp)) => stamp,
+            Ok(None) => return Content::Absent,
             Err(error) => return Content::Unreadable(error.to_string()),
         };
         let known = self.seen.remove(path).filter(|known| known.stamp == stamp);
@@ -288,19 +328,56 @@ fn stem(path: &Path) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
-    fn stamp(changed: SystemTime) -> Stamp {
-        let seconds = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed();
-        Stamp { device: 1, inode: 1, size: 1, modified: (0, 0), changed: (seconds, 0) }
-    }
-
     #[test]
-    fn a_clock_that_was_set_back_keeps_no_file_fresh_for_ever() {
-        let (hour, now) = (Duration::from_secs(3600), Instant::now());
-        let long_ago = now.checked_sub(2 * FRESH).expect("the machine has run for longer");
-        assert!(!stamp(SystemTime::now() - hour).is_younger_than(FRESH, now));
-        assert!(stamp(SystemTime::now() + hour).is_younger_than(hour, now), "it was just seen");
-        assert!(!stamp(SystemTime::now() + hour).is_younger_than(FRESH, long_ago));
+    fn both_files_are_read_of_one_version_while_a_link_to_them_is_swapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for version in ["..one", "..two"] {
+            fs::create_dir(at(version)).unwrap();
+            // Large enough that reading it takes a while.
+            fs::write(at(version).join("a.wasm"), version.repeat(1 << 20)).unwrap();
+            fs::write(at(version).join("a.toml"), version).unwrap();
+        }
+        symlink("..one", at("..data")).unwrap();
+        for name in ["a.wasm", "a.toml"] {
+            symlink(format!("..data/{name}"), at(name)).unwrap();
+        }
+        let found = Folder::new(Source::Folder(folder.path().to_owned())).scan().unwrap().remove("a").unwrap();
+        let over = AtomicBool::new(false);
+        let (mut whole, mut changing) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for version in ["..two", "..one"].into_iter().cycle() {
+                    symlink(version, at("new")).unwrap();
+                    fs::rename(at("new"), at("..data")).unwrap();
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(7));
+                }
+            });
+            let end = Instant::now() + Duration::from_secs(40);
+            while (whole < 20 || changing < 20) && Instant::now() < end {
+                match found.read() {
+                    Ok(files) => {
+                        whole += 1;
+                        let text = files.manifest.1.unwrap();
+                        assert!(
+                            files.plugin.starts_with(text.as_bytes()),
+                            "the plugin of one and the manifest of another"
+                        );
+                    }
+                    Err(Unread::Changing(_)) => changing += 1,
+                    Err(Unread::Wrong(_, reason)) => panic!("{reason}"),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(whole > 0 && changing > 0, "{whole} reads, and {changing} of no one version");
     }
 }

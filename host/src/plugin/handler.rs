@@ -14,7 +14,7 @@ use super::guest::{Guest, Origin, Peer, Phases, Request, Running};
 use super::instance::{self, State};
 use super::recognise::Interface;
 use super::warm::{Made, Warm};
-use super::{Blueprint, Fault, calls, connection, datagram};
+use super::{Blueprint, Fault, calls, connection, datagram, files};
 use crate::config::Settings;
 
 /// One version of a handler.
@@ -47,6 +47,7 @@ impl Handler {
     pub(super) fn linker(engine: &wasmtime::Engine) -> Linker<State> {
         let mut linker = Linker::new(engine);
         calls::link_0_2(&mut linker)
+            .and_then(|()| files::link_0_2(&mut linker))
             .and_then(|()| connection::link(&mut linker))
             .and_then(|()| datagram::link(&mut linker))
             .expect("each interface is linked once");

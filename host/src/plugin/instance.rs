@@ -14,6 +14,7 @@ use super::limits::{COPIED, MemoryCap, RESOURCES};
 use super::output::Output;
 use super::{Connection, DatagramSocket, Origin};
 use crate::config::{Access, Settings};
+use crate::throttle::Topic;
 
 /// The data of one store.
 pub(super) struct State {
@@ -155,9 +156,13 @@ fn granted(origin: &Arc<Origin>, settings: &Settings, cpu: &mut CpuMeter) -> (Wa
             Access::ReadOnly => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
         };
-        if let Err(error) = wasi.preopened_dir(&grant.host, &grant.guest, access) {
-            // Gone since the manifest was read. The handler finds nothing there, as any program would.
-            tracing::error!(plugin = %origin.plugin, folder = %grant.host.display(), %error, "a granted folder can't be opened");
+        let path = grant.folder.as_ref().map_or_else(|| grant.host.clone(), |folder| folder.path());
+        if let Err(error) = wasi.preopened_dir(path, &grant.guest, access) {
+            // The host has no descriptor left, or may not read it any more. The handler finds nothing there, as any program would.
+            if origin.tally.may_log(Topic::Failures, 0) {
+                let (plugin, client, folder) = (&origin.plugin, &origin.client, grant.host.display());
+                tracing::error!(%plugin, %client, %folder, %error, "a granted folder can't be opened");
+            }
         }
     }
     (wasi, outputs)

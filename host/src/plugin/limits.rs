@@ -6,6 +6,8 @@ use super::fault::MemoryLimitReached;
 
 /// The most elements a table may grow to. Components of large languages start with 6,000.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
+/// The most that all tables of an instance may have together.
+const ALL_ELEMENTS: usize = 200_000;
 
 /// The most files, streams and waits of WASI that an instance may have open at once: each may be a descriptor, and the
 /// host has only so many for all.
@@ -30,11 +32,13 @@ pub(super) const IN_VAIN: u32 = 10_000;
 pub(super) struct MemoryCap {
     limit: u64,
     used: u64,
+    /// Of tables.
+    elements: usize,
 }
 
 impl MemoryCap {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, used: 0 }
+        Self { limit, used: 0, elements: 0 }
     }
 }
 
@@ -51,7 +55,13 @@ impl ResourceLimiter for MemoryCap {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = self.elements.saturating_add(desired - current);
+        let fits =
+            desired <= TABLE_ELEMENTS && elements <= ALL_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        if fits {
+            self.elements = elements;
+        }
+        Ok(fits)
     }
 }

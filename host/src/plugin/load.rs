@@ -26,6 +26,7 @@ use super::warm::Warm;
 use super::{Blueprint, Cache, Engines, Generation, cache};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
 use crate::counters::Tally;
+use crate::events::bounded;
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
@@ -99,17 +100,20 @@ pub struct Facts {
 /// What a program with sockets of its own is to know.
 pub const STDIO: &str = "there is no network for it: its client is its stdin and stdout";
 
-/// Why a file does not serve: one line.
+/// Why a file does not serve: one line, and no longer than one can be read.
 #[derive(Clone, Debug, Error)]
 pub enum Refusal {
     /// The file is no plugin, or none that works.
-    #[error("{0}")]
+    #[error("{}", bounded(.0))]
     Plugin(String),
-    #[error("{0}")]
+    #[error("{}", bounded(&.0.to_string()))]
     Manifest(#[from] ConfigError),
     /// The host or the machine failed, which may pass without any change of the file.
-    #[error("the host failed to load it: {0}")]
+    #[error("the host failed to load it: {}", bounded(.0))]
     Host(String),
+    /// Somebody does not get done with writing its files.
+    #[error("{0}")]
+    Changing(String),
 }
 
 impl Refusal {
@@ -119,7 +123,7 @@ impl Refusal {
 
     /// Whether the same file may be taken the next time.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Host(_))
+        matches!(self, Self::Host(_) | Self::Changing(_))
     }
 
     fn host(reason: impl std::fmt::Display) -> Self {
@@ -155,6 +159,12 @@ impl Loader {
     /// it works in its own process, and nothing bounds that.
     pub fn working_here(self) -> Self {
         Self { workers: Workers { examine: examine::examine_here, compile: compiler::compile_here }, ..self }
+    }
+
+    /// The same for such a program, but every handler runs as the component that it is: what the other way is compared with.
+    pub fn keeping_components(self) -> Self {
+        let Self { workers: Workers { compile, .. }, .. } = self;
+        Self { workers: Workers { examine: examine::keep_here, compile }, ..self }
     }
 
     fn linkers(&self, profile: Profile) -> &Linkers {
@@ -463,6 +473,14 @@ fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<
         return Err(Refusal::plugin(format!(
             "it begins with {} of memory, more than its limit of {}; raise limits.memory in {name}.toml",
             Size(demand.memory),
+            Size(limit)
+        )));
+    }
+    if demand.upkeep > limit {
+        return Err(Refusal::plugin(format!(
+            "the host would keep {} for each sandbox of it, for its functions, globals, imports and elements, more than its limit \
+             of {}; raise limits.memory in {name}.toml",
+            Size(demand.upkeep),
             Size(limit)
         )));
     }

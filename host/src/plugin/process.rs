@@ -16,6 +16,7 @@ use rustix::process::{
 };
 
 use crate::config::Size;
+use crate::events::bounded;
 
 /// The longest that such a process may be there at all, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -29,8 +30,14 @@ const MOST_MEMORY: u64 = 3 << 30;
 /// Exit status of a process that has said on stderr what is wrong with the plugin.
 const INVALID: u8 = 3;
 
-/// The most characters of what it says that are passed on. A plugin can have it say names of any length.
-const MOST_SAID: usize = 2000;
+/// The most bytes of what it says that are read at all.
+const MOST_HEARD: u64 = 64 << 10;
+
+/// What may come of it, in bytes: so much, and so much more for each MiB of input, but not without end. Native code is three to five
+/// times the wasm that it is made of.
+const OUTPUT: u64 = 64 << 20;
+const OUTPUT_PER_MIB: u64 = 32 << 20;
+const MOST_OUTPUT: u64 = 1 << 30;
 
 /// What is done with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +65,15 @@ impl Work {
     }
 }
 
+/// So much, and so much more for each MiB of `input` bytes, up to `most`.
+fn in_proportion(input: usize, base: u64, per_mib: u64, most: u64) -> u64 {
+    base.saturating_add((input as u64 >> 20).saturating_mul(per_mib)).min(most)
+}
+
 /// What working on so many bytes may take: CPU time in seconds, and memory in bytes. What this process has been given by
 /// setrlimit(2) is the most.
 fn limits(input: usize, time: Duration) -> [(Resource, u64); 2] {
-    let memory = MEMORY.saturating_add((input as u64 >> 20).saturating_mul(MEMORY_PER_MIB)).min(MOST_MEMORY);
+    let memory = in_proportion(input, MEMORY, MEMORY_PER_MIB, MOST_MEMORY);
     [(Resource::Cpu, time.as_secs()), (Resource::Data, memory)]
         .map(|(resource, most)| (resource, most.min(getrlimit(resource).current.unwrap_or(u64::MAX))))
 }
@@ -75,6 +87,8 @@ pub(super) enum Failure {
     Time(Work, Duration),
     /// It took more memory than it may.
     Memory(Work, u64),
+    /// More came of it than is taken.
+    Output(Work, u64),
     /// The process crashed, and what it said last.
     Crash(Work, ExitStatus, String),
     /// The host's own: no process could be started.
@@ -93,6 +107,10 @@ impl fmt::Display for Failure {
                 let (name, limit) = (work.name(), Size(*limit));
                 write!(f, "{name} it takes more than the {limit} of memory that it may; {}", work.remedy())
             }
+            Self::Output(work, limit) => {
+                let (name, limit) = (work.name(), Size(*limit));
+                write!(f, "{name} it gives more than the {limit} that are taken; {}", work.remedy())
+            }
             Self::Crash(work, status, said) => {
                 write!(f, "the process that was {} it crashed ({status}): {said}; {}", work.name(), work.remedy())
             }
@@ -107,13 +125,18 @@ impl fmt::Display for Failure {
 /// # Errors
 /// Why nothing came of it.
 pub(super) fn run(work: Work, arguments: &[&str], input: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
-    let Output { status, stdout, stderr } = start(arguments, input, time).map_err(Failure::Host)?;
+    let most = in_proportion(input.len(), OUTPUT, OUTPUT_PER_MIB, MOST_OUTPUT);
+    let Output { status, stdout, stderr } =
+        answer_of(&mut program(arguments, time), input, most).map_err(Failure::Host)?;
+    if stdout.len() as u64 > most {
+        return Err(Failure::Output(work, most));
+    }
     if status.success() {
         return Ok(stdout);
     }
     let said = String::from_utf8_lossy(&stderr);
     if status.code() == Some(INVALID.into()) {
-        return Err(Failure::Invalid(bounded(said.trim_end())));
+        return Err(Failure::Invalid(bounded(said.trim_end()).into_owned()));
     }
     let [(_, seconds), (_, memory)] = limits(input.len(), time);
     if status.signal() == Some(Signal::XCPU.as_raw()) {
@@ -125,35 +148,56 @@ pub(super) fn run(work: Work, arguments: &[&str], input: &[u8], time: Duration) 
     }
     // Of a panic where it was, and why.
     let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
-    Err(Failure::Crash(work, status, bounded(&said.join(" "))))
+    Err(Failure::Crash(work, status, bounded(&said.join(" ")).into_owned()))
 }
 
-/// The beginning of a text that may be of any length.
-fn bounded(text: &str) -> String {
-    match text.char_indices().nth(MOST_SAID) {
-        Some((end, _)) => format!("{}… ({} bytes in all)", &text[..end], text.len()),
-        None => text.to_owned(),
-    }
-}
-
-fn start(arguments: &[&str], input: &[u8], time: Duration) -> io::Result<Output> {
-    let mut child = Command::new("/proc/self/exe")
+fn program(arguments: &[&str], time: Duration) -> Command {
+    let mut program = Command::new("/proc/self/exe");
+    program
         .args(arguments)
         .arg(time.as_secs().to_string())
         // Memory is counted as it is taken, and not as the allocator lays it aside.
         .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
         // Who is out of memory has none for a backtrace, and would wait for itself.
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    // By a pipe, and not by a file in memory: RLIMIT_FSIZE, which some hosts have, counts for that as well. The process takes all of
-    // it before it says anything, so that neither waits for the other. What it does not take, it has ended over.
-    if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(input);
+        .env("RUST_BACKTRACE", "0");
+    program
+}
+
+/// What a program answers that is given `input`. Of more than `most` bytes only the first are taken, and one more, and the program
+/// is ended; of what it says on stderr, the first are taken.
+fn answer_of(program: &mut Command, input: &[u8], most: u64) -> io::Result<Output> {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let answered = thread::scope(|scope| {
+        let said = thread::Builder::new().name("heard".to_owned()).spawn_scoped(scope, || heard(stderr))?;
+        // By a pipe, and not by a file in memory: RLIMIT_FSIZE, which some hosts have, counts for that as well. The process takes all
+        // of it before it answers, so that neither waits for the other. What it does not take, it has ended over.
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(input);
+        }
+        let mut answer = Vec::new();
+        let taken = stdout.map_or(Ok(0), |stdout| stdout.take(most + 1).read_to_end(&mut answer));
+        if taken.is_err() || answer.len() as u64 > most {
+            let _ = child.kill();
+        }
+        let said = said.join().unwrap_or_default();
+        taken.map(|_| (answer, said))
+    });
+    if answered.is_err() {
+        let _ = child.kill();
     }
-    child.wait_with_output()
+    let status = child.wait()?;
+    answered.map(|(stdout, stderr)| Output { status, stdout, stderr })
+}
+
+/// The beginning of what comes. The rest of it is let go by, so that nobody waits for it to be read.
+fn heard(stderr: Option<impl Read>) -> Vec<u8> {
+    let mut beginning = Vec::new();
+    if let Some(mut stderr) = stderr {
+        let _ = stderr.by_ref().take(MOST_HEARD).read_to_end(&mut beginning);
+        let _ = io::copy(&mut stderr, &mut io::sink());
+    }
+    beginning
 }
 
 /// What such a process does first: it takes its input, and the limits that go with so much. Its input is taken under the largest.
@@ -197,11 +241,18 @@ pub(super) fn end(outcome: Result<Vec<u8>, String>) -> anyhow::Result<ExitCode> 
 mod tests {
     use super::*;
 
+    fn answers(script: &str, most: u64) -> Output {
+        answer_of(Command::new("sh").args(["-c", script]), b"input", most).unwrap()
+    }
+
     #[test]
-    fn what_is_passed_on_of_a_text_has_an_end() {
-        assert_eq!(bounded("short"), "short");
-        let long = bounded(&"ü".repeat(1 << 20));
-        assert!(long.starts_with("üü") && long.ends_with("ü… (2097152 bytes in all)"), "{long}");
-        assert!(long.chars().count() < MOST_SAID + 50);
+    fn what_comes_of_a_process_has_an_end() {
+        let Output { status, stdout, stderr } = answers("cat; echo said >&2; exit 3", 5);
+        assert_eq!((status.code(), &stdout[..], &stderr[..]), (Some(3), &b"input"[..], &b"said\n"[..]));
+        // It does not end by itself.
+        let Output { status, stdout, .. } = answers("cat > /dev/null; exec yes", 1000);
+        assert_eq!((status.signal(), stdout.len()), (Some(Signal::KILL.as_raw()), 1001));
+        let Output { stdout, stderr, .. } = answers("head -c 1000000 /dev/zero >&2; cat", 5);
+        assert_eq!((&stdout[..], stderr.len() as u64), (&b"input"[..], MOST_HEARD));
     }
 }

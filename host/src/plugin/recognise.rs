@@ -1,9 +1,11 @@
 //! What a file is, told from its bytes alone, before anything of it is compiled.
 
 mod binary;
+mod demand;
 mod embedded;
 mod foreign;
 mod survey;
+mod upkeep;
 
 use std::borrow::Cow;
 
@@ -127,6 +129,8 @@ pub(super) struct Demand {
     /// Of the largest table.
     pub(super) table_elements: u64,
     pub(super) core_instances: u32,
+    /// Bytes that the host keeps for it beside its memories and tables.
+    pub(super) upkeep: u64,
 }
 
 /// Tells a plugin from anything else.

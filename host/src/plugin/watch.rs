@@ -49,8 +49,17 @@ impl Watch {
     /// Watches these folders, and no others. One that is not there is left for later. Where the system gave no watch the last time,
     /// it is asked again.
     pub fn cover(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
-        let wanted: HashMap<PathBuf, (u64, u64)> =
-            folders.into_iter().filter_map(|folder| Some((folder.clone(), identity(&folder)?))).collect();
+        // Once each, by whatever path: the system has one watch for a folder, and gives it up for all of its paths.
+        let mut once: HashMap<(u64, u64), PathBuf> = HashMap::new();
+        for folder in folders {
+            let Some(id) = identity(&folder) else { continue };
+            if self.watched.get(&folder) == Some(&id) {
+                once.insert(id, folder);
+            } else {
+                once.entry(id).or_insert(folder);
+            }
+        }
+        let wanted: HashMap<PathBuf, (u64, u64)> = once.into_iter().map(|(id, folder)| (folder, id)).collect();
         match self.watcher.take() {
             Some(watcher) => match self.cover_by(watcher, wanted) {
                 Ok(watcher) => self.watcher = Some(watcher),

@@ -1,58 +1,130 @@
 //! From what was found in the folder to what may serve.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::capacity::room_for_a_thread;
 use crate::config::{Address, ManifestFile, Origin};
-use crate::plugin::{Fingerprint, Found, Generation, Loaded, Loader, Refusal};
+use crate::file::{LOOK, WRITING};
+use crate::plugin::{Files, Fingerprint, Found, Generation, Loaded, Loader, Refusal, Unread, Version};
+
+/// How long somebody may be writing a plugin's file before the log says what is waited for.
+const SAID: Duration = Duration::from_secs(1);
 
 /// A load that has ended.
 pub(super) struct Load {
     pub(super) name: String,
     pub(super) found: Found,
-    pub(super) tried: Fingerprint,
+    /// The revision of the host-wide settings that it was loaded under.
+    pub(super) defaults: u64,
+    pub(super) tried: Tried,
     pub(super) outcome: Result<Outcome, Refusal>,
 }
 
-pub(super) enum Outcome {
-    Loaded(Box<Loaded>),
-    /// The plugin is the one that serves already; the layers of its manifest may have changed.
-    Layers(Box<(ManifestFile, ManifestFile)>),
+/// What a load has read.
+pub(super) enum Tried {
+    /// Both files, as they were at one moment.
+    Version(Version),
+    /// No version of theirs.
+    Nothing(Fingerprint),
 }
 
-/// Reads and loads what was found. `serving` is the generation that serves now.
-pub(super) async fn load(
-    loader: &Arc<Loader>,
-    name: &str,
-    found: &Found,
-    defaults: ManifestFile,
-    listen: Option<Vec<Address>>,
-    serving: Option<Arc<str>>,
-) -> (Fingerprint, Result<Outcome, Refusal>) {
-    let reading = found.clone();
-    let read = match room_for_a_thread() {
-        Ok(()) => tokio::task::spawn_blocking(move || reading.read()).await.map_err(io::Error::other),
-        Err(error) => Err(error),
-    };
-    let files = match read {
-        Ok(Ok(files)) => files,
-        Ok(Err((tried, reason))) => return (tried, Err(Refusal::Plugin(reason))),
-        Err(error) => return (found.fingerprint.clone(), Err(Refusal::Host(error.to_string()))),
-    };
-    let (path, text) = files.manifest;
-    let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
-        Ok(beside) => beside,
-        Err(error) => return (files.fingerprint, Err(error.into())),
-    };
-    let beside = match listen {
-        Some(listen) => beside.listening_at(listen),
-        None => beside,
-    };
-    let outcome = if serving.is_some_and(|serving| serving == Generation::id_of(&files.plugin)) {
-        Ok(Outcome::Layers(Box::new((beside, defaults))))
-    } else {
-        loader.load(name, files.plugin, beside, defaults).await.map(|loaded| Outcome::Loaded(Box::new(loaded)))
-    };
-    (files.fingerprint, outcome)
+impl Tried {
+    pub(super) fn fingerprint(&self) -> &Fingerprint {
+        match self {
+            Self::Version(version) => &version.fingerprint,
+            Self::Nothing(fingerprint) => fingerprint,
+        }
+    }
+
+    /// Whether the files have not changed since. What was not read can't be out of date.
+    pub(super) fn is_current(&self) -> bool {
+        match self {
+            Self::Version(version) => version.is_current(),
+            Self::Nothing(_) => true,
+        }
+    }
+}
+
+/// Which addresses a plugin asks for that is being loaded; nothing before its manifest was read.
+pub(super) type Claims = Arc<OnceLock<Vec<Address>>>;
+
+pub(super) enum Outcome {
+    /// What may serve, with the layer of its manifest that stands beside it.
+    Loaded(Box<(Loaded, ManifestFile)>),
+    /// The plugin is the one that serves already; the layers of its manifest may have changed.
+    Layers(Box<ManifestFile>),
+}
+
+/// What a load begins with.
+pub(super) struct Task {
+    pub(super) loader: Arc<Loader>,
+    pub(super) name: String,
+    pub(super) found: Found,
+    pub(super) defaults: ManifestFile,
+    /// Addresses instead of the manifest's.
+    pub(super) listen: Option<Vec<Address>>,
+    /// The generation that serves now.
+    pub(super) serving: Option<Arc<str>>,
+    /// Told of what the manifest asks for once that is read.
+    pub(super) claims: Claims,
+    /// Whether the log has what it would wait for already.
+    pub(super) is_said: bool,
+}
+
+impl Task {
+    /// Reads and loads what was found.
+    pub(super) async fn load(self) -> (Tried, Result<Outcome, Refusal>) {
+        let files = match self.read().await {
+            Ok(files) => files,
+            Err((tried, refusal)) => return (Tried::Nothing(tried), Err(refusal)),
+        };
+        let tried = Tried::Version(files.version);
+        let (path, text) = files.manifest;
+        let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
+            Ok(beside) => beside,
+            Err(error) => return (tried, Err(error.into())),
+        };
+        let beside = match self.listen {
+            Some(listen) => beside.listening_at(listen),
+            None => beside,
+        };
+        let _ = self.claims.set(beside.addresses().cloned().collect());
+        if self.serving.is_some_and(|serving| serving == Generation::id_of(&files.plugin)) {
+            return (tried, Ok(Outcome::Layers(Box::new(beside))));
+        }
+        let loaded = self.loader.load(&self.name, files.plugin, beside.clone(), self.defaults).await;
+        (tried, loaded.map(|loaded| Outcome::Loaded(Box::new((loaded, beside)))))
+    }
+
+    /// Reads both files, once nobody writes them any more.
+    async fn read(&self) -> Result<Files, (Fingerprint, Refusal)> {
+        let begun = Instant::now();
+        let mut is_said = self.is_said;
+        loop {
+            let reading = self.found.clone();
+            let read = match room_for_a_thread() {
+                Ok(()) => tokio::task::spawn_blocking(move || reading.read()).await.map_err(io::Error::other),
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(Ok(files)) => return Ok(files),
+                Ok(Err(Unread::Wrong(tried, reason))) => return Err((tried, Refusal::Plugin(reason))),
+                Ok(Err(Unread::Changing(reason))) if begun.elapsed() >= WRITING => {
+                    return Err((self.found.fingerprint.clone(), Refusal::Changing(reason)));
+                }
+                Ok(Err(Unread::Changing(reason))) => {
+                    if begun.elapsed() >= SAID && !std::mem::replace(&mut is_said, true) {
+                        let (plugin, limit) = (&self.name, humantime::format_duration(WRITING));
+                        tracing::warn!(plugin, reason, "waiting until its files are written, {limit} at most");
+                    }
+                    sleep(LOOK).await;
+                }
+                Err(error) => return Err((self.found.fingerprint.clone(), Refusal::Host(error.to_string()))),
+            }
+        }
+    }
 }

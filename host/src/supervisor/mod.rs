@@ -1,10 +1,13 @@
 //! Keeps what is served equal to what stands in the folder: start the new, swap, retire the old. Whatever fails leaves
 //! the old in place.
 
+mod addresses;
 mod loading;
+mod replaced;
 mod serving;
 mod stop;
 mod succession;
+mod taking_over;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,17 +18,19 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::budget::Budget;
 use crate::capacity::outlive_file_size_limit;
 use crate::commons::Commons;
-use crate::config::{Address, HostConfig, Settings};
+use crate::config::{Address, HostConfig};
 use crate::events::Event;
-use crate::plugin::{Fingerprint, Folder, Found, Generation, Loaded, Loader, Refusal, Source, Watch};
+use crate::file::{LOOK, WRITING, places_of};
+use crate::plugin::{Fingerprint, Folder, Found, Loaded, Loader, Source, Watch};
 use crate::systemd::Manager;
 use crate::upgrade::{Predecessor, Program, Upgrade};
-use loading::{Load, Outcome, load};
+use addresses::is_claimed;
+use loading::{Claims, Load};
+use replaced::Replaced;
 use serving::Serving;
 use stop::{Asked, Hangup, Stop};
 use succession::upgraded;
@@ -72,6 +77,11 @@ pub struct Supervisor {
     commons: Commons,
     folder: Folder,
     folder_is_there: bool,
+    /// Counts the host-wide settings that there were, as plugins are loaded under them.
+    revision: u64,
+    /// What was said of the file of these, where it is wrong, and since when somebody has been writing it.
+    config_error: Option<String>,
+    config_early: Option<Instant>,
     watch: Watch,
     plugins: BTreeMap<String, Entry>,
     loads: JoinSet<Load>,
@@ -79,7 +89,9 @@ pub struct Supervisor {
     next_scan: Instant,
     /// When to try again for addresses; none while all are had.
     next_retry: Option<Instant>,
-    /// When the last of the replaced generations has to be gone.
+    /// Those that another has replaced, and that had sessions when they were last looked at.
+    replaced: Vec<Replaced>,
+    /// When the last of the generations has to be gone that have to end.
     last_deadline: Instant,
     /// What this host's successor is started from, and the upgrade under way. Until that ends, nothing is changed here.
     program: Program,
@@ -87,6 +99,8 @@ pub struct Supervisor {
     manager: Manager,
     /// What is told once no load is left to wait for.
     awaited: Option<Awaited>,
+    /// Whether another host serves until this one takes over what it has loaded.
+    is_successor: bool,
 }
 
 /// What loads belong to.
@@ -101,8 +115,14 @@ enum Awaited {
 struct Entry {
     /// What was loaded or refused last; none if that is to be done again.
     tried: Option<Fingerprint>,
-    loading: bool,
-    changed_while_loading: bool,
+    /// What serves, and the revision of the host-wide settings that it serves under.
+    served: Option<(Fingerprint, u64)>,
+    /// What is being loaded now asks for.
+    loading: Option<Claims>,
+    /// Whether a scan found it since that load began.
+    seen_while_loading: bool,
+    /// Whether a refusal that this load comes to is to be tried again.
+    forget: bool,
     refused: bool,
     /// The reason that was given for that, where it was the host's own. It is tried again, and said once.
     said: Option<String>,
@@ -121,16 +141,21 @@ impl Supervisor {
             loader,
             commons,
             folder_is_there: true,
+            revision: 0,
+            config_error: None,
+            config_early: None,
             watch: Watch::start(),
             plugins: BTreeMap::new(),
             loads: JoinSet::new(),
             next_scan: now,
             next_retry: None,
+            replaced: Vec::new(),
             last_deadline: now,
             program,
             upgrade: None,
             manager,
             awaited: Some(Awaited::Start),
+            is_successor: false,
         }
     }
 
@@ -151,7 +176,7 @@ impl Supervisor {
             return Ok(end);
         }
         loop {
-            if self.loads.is_empty() {
+            if self.loads.is_empty() && self.config_early.is_none_or(|since| since.elapsed() >= WRITING) {
                 self.settled();
             }
             let free = self.upgrade.is_none();
@@ -186,10 +211,13 @@ impl Supervisor {
                         self.rescan().await;
                     }
                 },
-                _ = ask.recv() => self.commons.counters.log(),
+                _ = ask.recv() => {
+                    self.commons.counters.log();
+                    self.log_replaced();
+                }
                 () = self.watch.changed(), if free => self.rescan().await,
                 () = sleep_until(self.next_scan), if free => self.rescan().await,
-                () = retry, if free => self.retry(),
+                () = retry, if free => self.retry().await,
                 Some(load) = self.loads.join_next(), if free => match load {
                     Ok(load) => {
                         if self.loaded(load).await.is_err() {
@@ -227,7 +255,12 @@ impl Supervisor {
 
     /// Looks at the folder, and begins what follows from it.
     async fn rescan(&mut self) {
-        self.read_config();
+        self.restore_sockets().await;
+        if !self.read_config() {
+            // It belongs to what is in the folder: half of it is not to be served with the rest.
+            self.next_scan = Instant::now() + LOOK;
+            return;
+        }
         let scanned = self.folder.scan();
         self.cover();
         self.next_scan = Instant::now() + if self.watch.works() { self.plan.config.rescan } else { POLL };
@@ -242,6 +275,7 @@ impl Supervisor {
                 for (name, found) in found {
                     self.load(name, found);
                 }
+                self.move_listeners().await;
             }
             Err(error) => {
                 // A folder that is away, be it for a moment, says nothing about what should be served.
@@ -254,37 +288,68 @@ impl Supervisor {
         }
     }
 
-    /// Lets what was refused be tried again though its files are the same: what they need may be there now.
+    /// Lets what was refused be tried again though its files are the same: what they need may be there now. So is what serves, where a
+    /// folder that it was granted is another by now.
     fn forget_refusals(&mut self) {
-        self.plugins.values_mut().filter(|entry| entry.refused).for_each(|entry| entry.tried = None);
+        let has_moved = |entry: &Entry| {
+            let settings = entry.serving.as_ref().map(|serving| &serving.loaded().settings);
+            let folders = settings.into_iter().flat_map(|settings| &settings.grants.dirs);
+            folders.filter_map(|grant| grant.folder.as_ref()).any(|folder| folder.has_moved())
+        };
+        for entry in self.plugins.values_mut() {
+            entry.forget |= entry.loading.is_some();
+            if entry.refused || has_moved(entry) {
+                entry.tried = None;
+            }
+        }
     }
 
     fn scan_within(&mut self, wait: Duration) {
         self.next_scan = self.next_scan.min(Instant::now() + wait);
     }
 
-    /// Reads host-wide settings again. Wrong ones leave the old in place.
-    fn read_config(&mut self) {
-        let Some(file) = &self.plan.config_file else { return };
+    /// Reads host-wide settings again. Wrong ones leave the old in place. Whether they are settled: not while somebody is
+    /// writing them, for which there is a limit.
+    fn read_config(&mut self) -> bool {
+        let Some(file) = &self.plan.config_file else { return true };
         let config = match HostConfig::read(file) {
             Ok(config) => config.unwrap_or_default(),
-            Err(error) => return tracing::error!(%error, "host-wide settings stay as they were"),
+            Err(error) => {
+                if error.is_early() {
+                    if self.config_early.get_or_insert_with(Instant::now).elapsed() < WRITING {
+                        self.scan_within(LOOK);
+                        return false;
+                    }
+                    self.scan_within(POLL);
+                }
+                let error = error.to_string();
+                // Said once, unless the reason is a new one.
+                if self.config_error.as_ref() != Some(&error) {
+                    tracing::error!(error, "host-wide settings stay as they were");
+                }
+                self.config_error = Some(error);
+                return true;
+            }
         };
+        (self.config_error, self.config_early) = (None, None);
         if config.defaults != self.plan.config.defaults {
             // They lie under every manifest.
+            self.revision += 1;
             self.plugins.values_mut().for_each(|entry| entry.tried = None);
         }
         self.plan.config = config;
+        true
     }
 
-    /// Watches the plugin folder; its parent, for when it is made, or replaced as a whole; the places that links in it
-    /// lead to; and the place of the host-wide settings.
+    /// Watches the plugin folder; its parent, for when it is made, or replaced as a whole; the places of links that lead to
+    /// it or lie in it; and the place of the host-wide settings.
     fn cover(&mut self) {
         let folder = self.plan.source.folder();
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let config = self.plan.config_file.as_ref().and_then(|file| std::path::absolute(file).ok());
         let parents = [Some(folder.as_path()), config.as_deref()].map(|path| Some(path?.parent()?.to_owned()));
-        let folders = parents.into_iter().flatten().chain(self.folder.places());
+        let links = [Some(folder.as_path()), config.as_deref()].into_iter().flatten().flat_map(places_of);
+        let folders = parents.into_iter().flatten().chain(links).chain(self.folder.places());
         self.watch.cover(folders.chain([folder.clone()]).collect::<Vec<_>>());
     }
 
@@ -293,139 +358,45 @@ impl Supervisor {
         for (name, entry) in &mut self.plugins {
             if found.contains_key(name) {
                 entry.gone_since = None;
-            } else if entry.gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE && !entry.loading {
+            } else if entry.gone_since.get_or_insert_with(Instant::now).elapsed() >= GONE && entry.loading.is_none() {
                 gone.push(name.clone());
             } else {
                 self.next_scan = self.next_scan.min(Instant::now() + GONE);
             }
         }
+        let claims = self.claims();
         for name in gone {
+            // Who is being loaded may be to serve where it does.
+            let serving = self.plugins.get(&name).and_then(|entry| entry.serving.as_ref());
+            let mut servers = serving.into_iter().flat_map(Serving::servers);
+            if servers.any(|server| is_claimed(&claims, &name, server.address())) {
+                self.next_scan = self.next_scan.min(Instant::now() + LOOK);
+                continue;
+            }
             if let Some(Entry { serving: Some(mut serving), .. }) = self.plugins.remove(&name) {
+                for other in self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()) {
+                    for address in other.missing().cloned().collect::<Vec<_>>() {
+                        if let Some(server) = serving.give(&address, true) {
+                            other.take(server).await;
+                        }
+                    }
+                }
                 serving.close().await;
                 let Loaded { generation, settings, .. } = serving.loaded();
-                self.retire(generation.clone(), settings);
+                self.retire(generation, settings);
+                self.end_replaced(Some(&name));
                 serving.log_counts();
                 Event::Unloaded(&name).emit();
             }
         }
     }
 
-    /// Gives the sessions of a generation that is no longer current until its drain deadline.
-    fn retire(&mut self, generation: Arc<Generation>, settings: &Settings) {
-        let deadline = Instant::now() + settings.timeouts.drain;
-        self.last_deadline = self.last_deadline.max(deadline);
-        tokio::spawn(async move {
-            sleep_until(deadline).await;
-            generation.deadline.reach();
-        });
-    }
-
-    /// Begins to load what was found, if it is not what was loaded last.
-    fn load(&mut self, name: String, found: Found) {
-        let entry = self.plugins.entry(name.clone()).or_default();
-        if entry.tried.as_ref() == Some(&found.fingerprint) {
-            return;
-        }
-        if std::mem::replace(&mut entry.loading, true) {
-            entry.changed_while_loading = true;
-            return;
-        }
-        let serving = entry.serving.as_ref().map(|serving| serving.loaded().generation.id.clone());
-        let (loader, defaults, listen) =
-            (self.loader.clone(), self.plan.config.defaults.clone(), self.plan.listen.clone());
-        self.loads.spawn(async move {
-            let loading = {
-                let (name, found) = (name.clone(), found.clone());
-                async move { load(&loader, &name, &found, defaults, listen, serving).await }
-            };
-            // A task of its own, so that a panic in it, for want of a thread to read with, is the end of this load alone.
-            let loaded = AbortOnDropHandle::new(tokio::spawn(loading)).await;
-            let (tried, outcome) =
-                loaded.unwrap_or_else(|error| (found.fingerprint.clone(), Err(Refusal::Host(error.to_string()))));
-            Load { name, found, tried, outcome }
-        });
-    }
-
-    /// Takes over what was loaded.
-    ///
-    /// # Errors
-    /// The host is to end over it.
-    async fn loaded(&mut self, load: Load) -> Result<(), End> {
-        let Load { name, found, tried, outcome } = load;
-        let Some(entry) = self.plugins.get_mut(&name) else { return Ok(()) };
-        entry.loading = false;
-        let unreadable = tried.is_unreadable();
-        entry.tried = Some(tried);
-        if std::mem::take(&mut entry.changed_while_loading) {
-            self.next_scan = Instant::now();
-        }
-        let loaded = match (outcome, &entry.serving) {
-            (Ok(Outcome::Loaded(loaded)), _) => Ok(*loaded),
-            (Ok(Outcome::Layers(layers)), Some(serving)) => serving.loaded().resettled(&name, layers.0, layers.1),
-            // Only what serves is compared with, and what serves is not taken away while it loads.
-            (Ok(Outcome::Layers(_)), None) => return Ok(()),
-            (Err(refusal), _) => Err(refusal),
-        };
-        entry.refused = loaded.is_err();
-        let failed = loaded.as_ref().err().filter(|refusal| refusal.may_pass()).map(ToString::to_string);
-        if failed.is_some() {
-            entry.tried = None;
-        }
-        if failed.is_some() || unreadable {
-            self.next_scan = self.next_scan.min(Instant::now() + POLL);
-        }
-        // Perhaps its writer is not done: once the file is older, the same answer is final.
-        let is_early = loaded.is_err() && entry.serving.is_some() && found.is_fresh();
-        let is_news = failed.is_none() || failed != entry.said;
-        if !is_early {
-            entry.said = failed;
-        }
-        match (loaded, &mut entry.serving) {
-            (Ok(loaded), Some(serving)) => {
-                let drain = serving.loaded().settings.clone();
-                if let Some(old) = serving.swap(loaded).await {
-                    self.retire(old, &drain);
-                }
-            }
-            (Ok(loaded), serving @ None) => {
-                let serving = serving.insert(Serving::begin(&name, loaded, &self.commons));
-                if self.plan.strict && serving.is_failing() {
-                    let addresses = serving.failing().map(Address::to_string).collect::<Vec<_>>().join(" ");
-                    tracing::error!(
-                        addresses,
-                        "can't listen there: `wharf run` ends, where `wharf serve` would try on"
-                    );
-                    return Err(End::Failed);
-                }
-            }
-            (Err(_), _) if is_early => {
-                entry.tried = None;
-                self.scan_within(HALF_WRITTEN);
-            }
-            (Err(_), _) if !is_news => {}
-            (Err(refusal), Some(serving)) => {
-                Event::Kept(&name, &serving.loaded().generation.id, &refusal).emit();
-            }
-            (Err(refusal), None) => {
-                Event::Refused(&name, &refusal).emit();
-                if self.plan.strict {
-                    return Err(End::Failed);
-                }
-            }
+    /// Has Unix sockets back whose files were removed.
+    async fn restore_sockets(&mut self) {
+        for serving in self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()) {
+            serving.restore().await;
         }
         self.schedule_retry();
-        Ok(())
-    }
-
-    fn retry(&mut self) {
-        self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()).for_each(Serving::retry);
-        self.next_retry = None;
-        self.schedule_retry();
-    }
-
-    fn schedule_retry(&mut self) {
-        let failing = self.plugins.values().filter_map(|entry| entry.serving.as_ref()).any(Serving::is_failing);
-        self.next_retry = failing.then(|| self.next_retry.unwrap_or_else(|| Instant::now() + RETRY));
     }
 }
 

@@ -105,9 +105,10 @@ impl Supervisor {
                 serving.leave(|address| taken.contains(&(name.clone(), address.clone()))).await;
                 serving.close().await;
                 let Loaded { generation, settings, .. } = serving.loaded();
-                self.retire(generation.clone(), settings);
+                self.retire(generation, settings);
             }
         }
+        self.end_replaced(None);
     }
 
     /// Waits for the end of these sessions, for as long as their deadlines allow.

@@ -47,9 +47,11 @@ impl Supervisor {
         }
         // An address that can't be had is tried for again, as the predecessor does.
         self.plan.strict = false;
+        self.is_successor = true;
         for load in loaded {
             self.loaded(load).await?;
         }
+        self.is_successor = false;
         predecessor.hears_that_serving(self.commons.inherited.taken()).await;
         // A service manager knows that the service is ready, and would not believe this process before it is told of it.
         self.awaited = None;

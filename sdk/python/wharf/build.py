@@ -51,6 +51,10 @@ def build(script: Path, output: Path, arguments: list[str], deadline: float) -> 
             raise Refused(str(reason)) from None
     embedded, beside = manifest.parted(listen, settings)
     wasm += component.custom_section("wharf:manifest", embedded.encode())
+    for key in manifest.OPERATORS:
+        if key in settings:
+            line = f"{key} = {manifest.value(settings[key])}"
+            say(f"{key} is left out: add {line} to {output.with_suffix('.toml')}, whose it is to give")
     if beside is not None:
         # First, as a server that watches takes a plugin without an address for unfinished.
         for line in manifest.put_beside(output, beside):

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
+OPERATORS = ("allow-reuse-port",)
+"""Keys that only the operator's file may have: who shares a port gets some of another's clients."""
+
+
 def of(described: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """The addresses and the other settings of what a rehearsal has told."""
     settings = dict(described["settings"])
@@ -26,6 +30,7 @@ def absolute(url: str) -> str:
 
 def parted(listen: list[str], settings: dict[str, Any]) -> tuple[str, str | None]:
     """The text for the plugin, and the line for the file beside it, if the plugin may not ask for its addresses."""
+    settings = {key: setting for key, setting in settings.items() if key not in OPERATORS}
     if all(is_loopback(url) for url in listen):
         return text({"listen": listen, **settings}), None
     return text(settings), text({"listen": listen}).rstrip()

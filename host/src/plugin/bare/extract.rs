@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use wasmparser::types::Types;
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentTypeRef,
-    ExternalKind, Instance, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, ExternalKind, Instance, Parser, Payload, ValidPayload, Validator,
+    WasmFeatures,
 };
 
 use super::super::contract::{PACKAGE, is_spoken};
@@ -54,6 +55,11 @@ pub(super) enum Print {
     Stderr,
     Write,
     Drop,
+}
+
+/// Whether an adapter of WASI 0.1 has this function beside those of WASI 0.1, for guests that know that it is there.
+fn is_adapters_own(name: &str) -> bool {
+    name.starts_with("adapter_") || name == "reset_adapter_state"
 }
 
 /// The most imports that a module may have: all that there are for it are some sixty.
@@ -105,7 +111,7 @@ pub(super) fn extract<'a>(
             return None;
         }
         let target = if import.module == WASI_0_1 {
-            own_adapter.then(|| Import::Wasi01(import.name.to_owned()))?
+            (own_adapter && !is_adapters_own(import.name)).then(|| Import::Wasi01(import.name.to_owned()))?
         } else {
             let arguments = arguments.iter().find(|(name, _)| *name == import.module)?.1;
             match parts.follow(arguments, import.name, &fixups, component)? {
@@ -302,9 +308,13 @@ impl<'a> Parts<'a> {
                         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Instance, .. } => {
                             self.component_instances.push(Composed::Other);
                         }
-                        // Modules and components from elsewhere would shift those of this component.
+                        // Modules and components by another name would shift those of this component. An outer one may be its own.
                         ComponentAlias::InstanceExport {
                             kind: ComponentExternalKind::Module | ComponentExternalKind::Component,
+                            ..
+                        }
+                        | ComponentAlias::Outer {
+                            kind: ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::Component,
                             ..
                         } => return None,
                         ComponentAlias::InstanceExport { .. } | ComponentAlias::Outer { .. } => {}

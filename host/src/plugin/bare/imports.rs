@@ -8,6 +8,7 @@ use super::super::calls;
 use super::super::connection::{self, Done, Received, settle};
 use super::super::contract::{Address, Direction, ErrorCode, inet};
 use super::super::datagram;
+use super::super::files;
 use super::super::instance::State;
 use super::super::limits::COPIED;
 use super::super::output::Output;
@@ -16,7 +17,7 @@ use super::exchange::{Bytes, NOTHING, Slot, Told, memory, out_of_bounds, place, 
 use super::packed::Packed;
 use super::renewal::MOST;
 use super::rewrite::{HOST, LATER, later};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, UnixName};
 
 /// Bytes of the guest's that are on their way out.
 struct Outgoing {
@@ -64,6 +65,7 @@ fn tell(store: &mut StoreContextMut<'_, State>, address: Address, at: u32) -> wa
 /// A name is defined twice, which every start of the program would show.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     calls::link_0_1(linker)?;
+    files::link_0_1(linker)?;
     link_connection(linker)?;
     type SendTo = (u32, u32, u32, u32, u32, u32, u32);
     linker.func_wrap(
@@ -74,7 +76,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let (memory, state) = memory(&mut store)?;
             let data = span(memory, at, length)?;
             let destination = destination(memory, kind, [a, b, c])?;
-            match destination.and_then(|destination| datagram::try_send_to(state, data, destination)) {
+            match destination.and_then(|destination| datagram::try_send_to(state, data, &destination)) {
                 Ok(true) => {
                     state.cpu.reset();
                     done(&mut store, Ok(()), slot)
@@ -276,7 +278,7 @@ fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Resul
     Ok(match (kind, a) {
         (0, _) => inet(text(a, b)?, c as u16),
         (1, 0) => Ok(Endpoint::Unix(None)),
-        (1, 1) => Ok(Endpoint::Unix(Some(text(b, c)?.to_owned()))),
+        (1, 1) => Ok(Endpoint::Unix(Some(UnixName::of_text(text(b, c)?.as_bytes())))),
         _ => return Err(wasmtime::format_err!("invalid value for a variant: {kind}, {a}")),
     })
 }

@@ -33,7 +33,7 @@ use crate::config::Settings;
 
 pub use self::exchange::{Exchange, Progress};
 
-/// The largest component that is looked through, in bytes: that is done in this process, and takes time in proportion.
+/// The largest component that is looked through, in bytes. Those that could be put back are far smaller.
 const LARGEST: usize = 16 << 20;
 
 /// Makes the one module of a component that exports `interface` of this version of the contract. None if it is to stay a component.

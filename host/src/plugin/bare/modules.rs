@@ -89,6 +89,8 @@ impl Shim {
                         let export = export.ok()?;
                         match export.kind {
                             ExternalKind::Func => shim.functions.push((export.name.to_owned(), export.index)),
+                            // By another name, others would put something into the same table.
+                            ExternalKind::Table if shim.table.is_some() => return None,
                             ExternalKind::Table => shim.table = Some(export.name.to_owned()),
                             _ => {}
                         }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use wasmparser::{BinaryReaderError, Encoding, Instance, Parser, Payload};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
 use super::Demand;
+use super::demand::Count;
+use super::upkeep::Upkeep;
 
 /// One pass over a component, or a core module.
 #[derive(Default)]
@@ -38,8 +40,12 @@ impl Survey {
         // The component itself is 0 deep, the modules and components in it deeper.
         let mut depth = 0_u32;
         let mut modules = HashSet::new();
+        let (mut count, mut upkeep) = (Count::default(), Upkeep::new());
         for payload in Parser::new(0).parse_all(wasm) {
-            match payload? {
+            let payload = payload?;
+            count.see(&payload)?;
+            upkeep.see(&payload)?;
+            match payload {
                 Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => {}
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -77,29 +83,11 @@ impl Survey {
                         survey.sections.push(section.name().to_owned());
                     }
                 }
-                Payload::InstanceSection(instances) => {
-                    let instantiated = instances.into_iter().flatten();
-                    let count =
-                        instantiated.filter(|instance| matches!(instance, Instance::Instantiate { .. })).count();
-                    survey.demand.core_instances = survey.demand.core_instances.saturating_add(count as u32);
-                }
-                Payload::MemorySection(memories) => {
-                    for memory in memories {
-                        let memory = memory?;
-                        survey.demand.memories += 1;
-                        let page = 1_u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(u64::MAX);
-                        survey.demand.memory = survey.demand.memory.saturating_add(memory.initial.saturating_mul(page));
-                    }
-                }
-                Payload::TableSection(tables) => {
-                    for table in tables {
-                        survey.demand.tables += 1;
-                        survey.demand.table_elements = survey.demand.table_elements.max(table?.ty.initial);
-                    }
-                }
                 _ => {}
             }
         }
+        survey.demand = count.total;
+        survey.demand.upkeep = upkeep.total();
         Ok(survey)
     }
 }
@@ -117,7 +105,8 @@ mod tests {
         )
         .unwrap();
         let survey = Survey::of(&component).unwrap();
-        let expected = Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1 };
+        let expected =
+            Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1, upkeep: 0 };
         assert_eq!(survey.demand, expected);
         assert_eq!(survey.manifest.as_deref(), Some(&b"inner"[..]));
     }

@@ -1,0 +1,53 @@
+;; Does to the files of its folders what WASI 0.1 lets it, and says `errno NN`: `mXY OLD NUL NEW` renames, `hXY OLD NUL NEW` makes a
+;; hard link, `s-Y TARGET NUL NEW` a symbolic one, `rX PATH NUL` reads. X and Y are descriptors, each a digit.
+(import "wasi_snapshot_preview1" "path_rename" (func $path_rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "path_link" (func $path_link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "path_symlink" (func $path_symlink (param i32 i32 i32 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+(memory (export "memory") 1)
+(data (i32.const 64) "errno 00\00")
+(func $errno (param $errno i32)
+  (i32.store8 (i32.const 70) (i32.add (i32.const 48) (i32.div_u (local.get $errno) (i32.const 10))))
+  (i32.store8 (i32.const 71) (i32.add (i32.const 48) (i32.rem_u (local.get $errno) (i32.const 10))))
+  (drop (call $say (i32.const 64))))
+;; At 144 a descriptor, at 160 a piece of memory to read into, at 128 how much was read.
+(func $read (param $folder i32) (param $path i32) (param $length i32) (local $errno i32)
+  (local.set $errno
+    (call $path_open (local.get $folder) (i32.const 1) (local.get $path) (local.get $length)
+      (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 144)))
+  (i32.store (i32.const 160) (i32.const 8192))
+  (i32.store (i32.const 164) (i32.const 1024))
+  (if (i32.eqz (local.get $errno))
+    (then
+      (local.set $errno (call $fd_read (i32.load (i32.const 144)) (i32.const 160) (i32.const 1) (i32.const 128)))))
+  (if (local.get $errno)
+    (then (call $errno (local.get $errno)))
+    (else (call $send (i32.const 8192) (i32.load (i32.const 128)) (i32.const 16)))))
+(func $handle (result i32)
+  (local $heard i32) (local $text i32) (local $from i32) (local $to i32) (local $old i32) (local $long i32) (local $new i32)
+  (local $length i32) (local $what i32)
+  (local.set $heard (call $hear))
+  (local.set $text (i32.load (i32.const 4)))
+  (local.set $what (i32.load8_u (local.get $text)))
+  (local.set $from (i32.sub (i32.load8_u offset=1 (local.get $text)) (i32.const 48)))
+  (local.set $to (i32.sub (i32.load8_u offset=2 (local.get $text)) (i32.const 48)))
+  (local.set $old (i32.add (local.get $text) (i32.const 3)))
+  (local.set $long (call $length (local.get $old)))
+  (local.set $new (i32.add (i32.add (local.get $old) (local.get $long)) (i32.const 1)))
+  (local.set $length
+    (i32.sub (i32.add (local.get $text) (local.get $heard)) (local.get $new)))
+  (if (i32.eq (local.get $what) (i32.const 0x6d))
+    (then (call $errno
+      (call $path_rename (local.get $from) (local.get $old) (local.get $long)
+        (local.get $to) (local.get $new) (local.get $length)))))
+  (if (i32.eq (local.get $what) (i32.const 0x68))
+    (then (call $errno
+      (call $path_link (local.get $from) (i32.const 0) (local.get $old) (local.get $long)
+        (local.get $to) (local.get $new) (local.get $length)))))
+  (if (i32.eq (local.get $what) (i32.const 0x73))
+    (then (call $errno
+      (call $path_symlink (local.get $old) (local.get $long) (local.get $to) (local.get $new) (local.get $length)))))
+  (if (i32.eq (local.get $what) (i32.const 0x72))
+    (then (call $read (local.get $from) (local.get $old) (local.get $long))))
+  (call $ok))
