@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask, fixture};
+use crate::harness::{Client, Folder, Wharf, answer, answers, ask, fixture};
 
 #[test]
 fn a_port_in_use_is_failed_and_taken_once_it_is_free() {

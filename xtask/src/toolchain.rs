@@ -31,7 +31,7 @@ impl Toolchain {
         }
     }
 
-    /// What [`FORCE`] calls it.
+    /// What `WHARF_WASM_TOOLCHAIN` calls it.
     pub fn name(&self) -> &'static str {
         self.family().name()
     }

@@ -65,7 +65,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 /// The same, but waits a while for a file that is being written.
 ///
 /// # Errors
-/// As [`read`].
+/// Those of reading the file, and text that is not UTF-8.
 pub fn read_when_written(path: &Path) -> Result<Option<String>, ConfigError> {
     text(path, file::read_when_written(path, LARGEST))
 }

@@ -68,8 +68,8 @@ impl Inherited {
         Self(Arc::new(Mutex::new(handed.into_iter().map(entry).collect())))
     }
 
-    /// The room that is kept for the socket that [`take`](Self::take) will give for this address of this plugin; none where that
-    /// gives none.
+    /// The room that is kept for the socket that there is for this address of this plugin; none where
+    /// there is none.
     pub fn room(&self, plugin: &str, asked: &Address) -> Option<ListenerPlace> {
         let mut entries = self.entries();
         let entry = entries.iter_mut().find(|entry| entry.is_free() && entry.is_for(plugin, asked))?;
