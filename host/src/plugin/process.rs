@@ -200,7 +200,7 @@ fn heard(stderr: Option<impl Read>) -> Vec<u8> {
     beginning
 }
 
-/// What such a process does first: it takes its input, and the limits that go with so much. Its input is taken under the largest.
+/// What such a process does first: it takes its input, and the limits that go with so much.
 ///
 /// # Errors
 /// It was not started by a loader, or the machine does not give what the work takes.
