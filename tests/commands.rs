@@ -207,6 +207,26 @@ fn a_program_that_would_accept_connections_is_told_where_its_client_is() {
 }
 
 #[test]
+fn a_buffer_of_any_size_is_read_and_written_whole() {
+    let folder = Folder::new();
+    let [(_, module), _] = both("copies");
+    let settings = "[limits]\nmemory = '128MiB'\n[[grants.dirs]]\nhost = '.'\nguest = '/'\naccess = 'read-write'";
+    folder.settings("copies", settings).plugin("copies", &module);
+    let wharf = Wharf::serve(&folder);
+    assert_eq!(ask(wharf.address("copies"), ""), "right\n");
+    let written = std::fs::read(folder.path().join("much")).expect("it wrote a file");
+    let number = |at: usize| u32::from_le_bytes(written[at..at + 4].try_into().expect("four bytes"));
+    let all = 40_065_536;
+    assert_eq!(written.len(), all + 40_000_000);
+    // The buffers' descriptions as the guest had them, then what it fills its memory with.
+    assert_eq!([0, 8, 12, 16, 20, 24, 32].map(number), [0, 0, 0, 0, all as u32, 0, 0]);
+    assert_eq!(&written[96..100], b"much");
+    assert!((65536..all).step_by(4).all(|at| number(at) == (at as u32).wrapping_mul(2_654_435_761)));
+    assert!(written[65536..all] == written[all..], "the same was written twice");
+    wharf.stop();
+}
+
+#[test]
 fn a_program_that_opens_a_fifo_is_refused_and_not_kept_waiting() {
     let grant = "[[grants.dirs]]\nhost = '.'\nguest = '/'\naccess = 'read-write'";
     let (wharf, folder) = serving("opens", grant);

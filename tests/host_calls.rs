@@ -26,11 +26,17 @@ fn worst() -> Vec<(String, Guest, &'static str)> {
         ("random-of-0-2".to_owned(), of_wasi_0_2("wasi_0_2_randomness", 16 << 20), "cpu: "),
         ("waits-of-0-2".to_owned(), of_wasi_0_2("wasi_0_2_waits", 1000), "cpu: "),
     ];
+    let [(_, copies), _] = both("copies");
+    guests.push(("copies-as-module".to_owned(), copies, "cpu: "));
     for name in ["prints", "randomness"] {
         guests.extend(both(name).map(|(form, guest)| (format!("{name}-as-{form}"), guest, "cpu: ")));
     }
     guests
 }
+
+/// Settings, the last of them timeouts.
+const AT_LEISURE: &str = "memory = '128MiB'\n[[grants.dirs]]\nhost = '.'\nguest = '/'\naccess = 'read-write'\n\
+                          [timeouts]\nsetup = '1h'\nhandle = '1h'\n";
 
 /// What no neighbour waits for, on however busy a machine: four calls without a bound have him wait for three times as long.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -50,7 +56,8 @@ fn neighbours_are_answered_while_guests_have_the_host_work_for_them() {
     for (name, guest, cause) in worst() {
         let folder = Folder::new();
         folder.plugin("answers", &answers("A"));
-        folder.plugin(&name, &guest).settings(&name, "[limits]\ncpu = '300ms'\n[timeouts]\nsetup = '1h'");
+        folder.plugin(&name, &guest);
+        folder.settings(&name, &format!("[limits]\ncpu = '300ms'\n{AT_LEISURE}"));
         let wharf = Wharf::serve(&folder);
         let (address, calm) = (wharf.address(&name), wharf.address("answers"));
         let alone = longest_wait(calm);
@@ -77,7 +84,7 @@ fn a_stop_waits_for_no_call_of_a_guest_to_end() {
     for (name, guest, _) in worst() {
         let folder = Folder::new();
         folder.plugin(&name, &guest);
-        folder.settings(&name, "[limits]\ncpu = '1h'\n[timeouts]\nsetup = '1h'\nhandle = '1h'\ndrain = '100ms'");
+        folder.settings(&name, &format!("[limits]\ncpu = '1h'\n{AT_LEISURE}drain = '100ms'"));
         let mut wharf = Wharf::serve(&folder);
         let address = wharf.address(&name);
         let _sessions: Vec<Client> = (0..4)

@@ -10,6 +10,7 @@ use wasmtime_wasi_io::bindings::wasi::io::poll::Host as _;
 use super::cpu::Work;
 use super::instance::State;
 use super::limits::{RANDOM, WAITS};
+use super::transfers;
 
 /// How much randomness is made in one go, in bytes.
 const PIECE: usize = 16 * 1024;
@@ -57,7 +58,7 @@ pub(super) fn link_0_1(linker: &mut wasmtime::Linker<State>) -> wasmtime::Result
         },
     )?;
     linker.allow_shadowing(false);
-    Ok(())
+    transfers::link(linker)
 }
 
 /// Links WASI 0.2.

@@ -82,10 +82,7 @@ impl Command {
     }
 
     fn store(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Store<State> {
-        match &self.program {
-            Program::Component(..) => instance::component_store(self.engine(), origin, settings, None, None),
-            Program::Module(_) => instance::store(self.engine(), origin, settings, None, None),
-        }
+        instance::store(self.engine(), origin, settings, None, None)
     }
 
     async fn start(&self, store: &mut Store<State>) -> Result<Start, Fault> {

@@ -4,6 +4,8 @@
 //! it ran is added up, until it deals with its client again. While anybody is caught twice before that, the beat is of 50 µs, or as near to it as the
 //! kernel's timers come.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -117,7 +119,28 @@ impl Work {
     /// # Errors
     /// The guest has had its time.
     pub(super) async fn pause(&mut self) -> wasmtime::Result<()> {
-        let took = self.since.elapsed();
+        self.took(self.since.elapsed()).await
+    }
+
+    /// Does a piece that waits for something in between, which costs the guest nothing.
+    ///
+    /// # Errors
+    /// The guest has had its time.
+    pub(super) async fn during<T>(&mut self, piece: impl Future<Output = T>) -> wasmtime::Result<T> {
+        let mut piece = pin!(piece);
+        let mut took = Duration::ZERO;
+        let done = poll_fn(|cx| {
+            let since = Instant::now();
+            let polled = piece.as_mut().poll(cx);
+            took += since.elapsed();
+            polled
+        })
+        .await;
+        self.took(took).await?;
+        Ok(done)
+    }
+
+    async fn took(&mut self, took: Duration) -> wasmtime::Result<()> {
         self.account.charge(took)?;
         self.at_once += took;
         if self.at_once >= TURN {

@@ -89,7 +89,7 @@ impl Handler {
 
     /// An instance that serves no request.
     async fn spare(&self, origin: Arc<Origin>, settings: Arc<Settings>) -> Result<(Store<State>, Instance), Fault> {
-        let mut store = instance::component_store(self.pre.engine(), origin, settings, None, None);
+        let mut store = instance::store(self.pre.engine(), origin, settings, None, None);
         let instance = self.pre.instantiate_async(&mut store).await.map_err(Fault::from_call)?;
         Ok((store, instance))
     }
@@ -137,7 +137,7 @@ impl Guest for Handler {
             made.store.data_mut().serve(origin.clone(), connection, socket);
             return Ok(Running::Phases(Phases::Handler(session(made))));
         }
-        let mut store = instance::component_store(self.pre.engine(), origin.clone(), settings, connection, socket);
+        let mut store = instance::store(self.pre.engine(), origin.clone(), settings, connection, socket);
         match self.pre.instantiate_async(&mut store).await {
             Ok(instance) => Ok(Running::Phases(Phases::Handler(session(Made::new(store, instance))))),
             Err(error) => Err((Fault::from_call(error), peer_of(store.data_mut(), packet))),

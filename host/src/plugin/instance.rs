@@ -60,21 +60,9 @@ pub(super) fn store(
         outputs: Vec::new(),
     };
     let mut store = Store::new(engine, state);
+    store.set_hostcall_fuel(COPIED);
     store.limiter(|state| &mut state.memory);
     cpu::watch(&mut store);
-    store
-}
-
-/// The same for a component, which may hand the host only so much to copy.
-pub(super) fn component_store(
-    engine: &Engine,
-    origin: Arc<Origin>,
-    settings: Arc<Settings>,
-    connection: Option<Box<dyn Connection>>,
-    datagram_socket: Option<Arc<dyn DatagramSocket>>,
-) -> Store<State> {
-    let mut store = store(engine, origin, settings, connection, datagram_socket);
-    store.set_hostcall_fuel(COPIED);
     store
 }
 

@@ -13,7 +13,8 @@ const ALL_ELEMENTS: usize = 200_000;
 /// host has only so many for all.
 pub(super) const RESOURCES: usize = 256;
 
-/// The most bytes that one call of a component's hands the host to copy: strings, lists of bytes. What is sent to a client is not copied.
+/// The most bytes that one call of a guest's hands the host to copy: strings, lists, buffers. What is sent to a client is not copied,
+/// and what WASI 0.1 reads and writes is copied in pieces.
 pub(super) const COPIED: usize = 8 << 20;
 
 /// The most waits that one call of a component's names: each of its resources, several times.

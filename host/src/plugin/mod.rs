@@ -28,6 +28,7 @@ mod patience;
 mod pipe;
 mod process;
 mod recognise;
+mod transfers;
 mod warm;
 mod watch;
 

@@ -1,0 +1,86 @@
+;; Writes 40 MB to `much` in its first folder by one call and then by another at their end, reads all of it by one call, and says
+;; `right`; or `wrong`, followed by a letter that says what was. Where its client says something, it writes for ever instead.
+(module
+  (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pwrite" (func $fd_pwrite (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_seek" (func $fd_seek (param i32 i64 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  ;; From 0 the buffers, at 32 what was moved, at 64 the file, from 96 words.
+  (data (i32.const 96) "much")
+  (data (i32.const 112) "right\n")
+  (data (i32.const 128) "wrong ?\n")
+  (func $say (param $at i32) (param $length i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $length))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32))))
+  (func $check (param $errno i32) (param $moved i32) (param $letter i32) (result i32)
+    (if (i32.or (local.get $errno) (i32.ne (local.get $moved) (i32.load (i32.const 32))))
+      (then
+        (i32.store8 (i32.const 134) (local.get $letter))
+        (call $say (i32.const 128) (i32.const 8))
+        (return (i32.const 0))))
+    (i32.const 1))
+  (func $fill (local $at i32)
+    (local.set $at (i32.const 65536))
+    (loop $next
+      (i32.store (local.get $at) (i32.mul (local.get $at) (i32.const 2654435761)))
+      (local.set $at (i32.add (local.get $at) (i32.const 4)))
+      (br_if $next (i32.lt_u (local.get $at) (i32.const 40065536)))))
+  ;; Whether the bytes are those of $fill.
+  (func $same (result i32) (local $at i32)
+    (local.set $at (i32.const 65536))
+    (loop $next
+      (if (i32.ne (i32.load (local.get $at)) (i32.mul (local.get $at) (i32.const 2654435761)))
+        (then (return (i32.const 0))))
+      (local.set $at (i32.add (local.get $at) (i32.const 4)))
+      (br_if $next (i32.lt_u (local.get $at) (i32.const 40065536))))
+    (i32.const 1))
+  (func (export "_start") (local $all i32)
+    (drop (memory.grow (i32.const 1240)))
+    (drop (call $path_open (i32.const 3) (i32.const 1) (i32.const 96) (i32.const 4)
+      (i32.const 9) (i64.const 102) (i64.const 0) (i32.const 0) (i32.const 64)))
+    (call $fill)
+    (i32.store (i32.const 16) (i32.const 200))
+    (i32.store (i32.const 20) (i32.const 16))
+    (drop (call $fd_read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 32)))
+    (if (i32.load (i32.const 32))
+      (then
+        (i32.store (i32.const 16) (i32.const 65536))
+        (i32.store (i32.const 20) (i32.const 40000000))
+        (loop $for_ever
+          (drop (call $fd_pwrite (i32.load (i32.const 64)) (i32.const 16) (i32.const 1) (i64.const 0) (i32.const 32)))
+          (br $for_ever))))
+    (i32.store (i32.const 32) (i32.const 0))
+    ;; All of it from the first address, so that what lies before the buffers and behind them is looked after as well.
+    (local.set $all (i32.const 40065536))
+    (i32.store (i32.const 8) (i32.const 0))
+    (i32.store (i32.const 12) (i32.const 0))
+    (i32.store (i32.const 16) (i32.const 0))
+    (i32.store (i32.const 20) (local.get $all))
+    (if (i32.eqz (call $check
+          (call $fd_write (i32.load (i32.const 64)) (i32.const 8) (i32.const 2) (i32.const 32))
+          (local.get $all) (i32.const 87)))
+      (then (return)))
+    (i32.store (i32.const 16) (i32.const 65536))
+    (i32.store (i32.const 20) (i32.const 40000000))
+    (if (i32.eqz (call $check
+          (call $fd_pwrite (i32.load (i32.const 64)) (i32.const 8) (i32.const 2) (i64.const 40065536) (i32.const 32))
+          (i32.const 40000000) (i32.const 80)))
+      (then (return)))
+    (memory.fill (i32.const 65536) (i32.const 0) (i32.const 40000000))
+    (drop (call $fd_seek (i32.load (i32.const 64)) (i64.const 65536) (i32.const 0) (i32.const 40)))
+    (if (i32.eqz (call $check
+          (call $fd_read (i32.load (i32.const 64)) (i32.const 8) (i32.const 2) (i32.const 32))
+          (i32.const 40000000) (i32.const 82)))
+      (then (return)))
+    (if (i32.eqz (call $same)) (then (drop (call $check (i32.const 1) (i32.const 0) (i32.const 70))) (return)))
+    ;; Half of what is left is read, and there is no more.
+    (i32.store (i32.const 20) (i32.const 80000000))
+    (if (i32.eqz (call $check
+          (call $fd_read (i32.load (i32.const 64)) (i32.const 8) (i32.const 2) (i32.const 32))
+          (i32.const 40000000) (i32.const 69)))
+      (then (return)))
+    (if (i32.eqz (call $same)) (then (drop (call $check (i32.const 1) (i32.const 0) (i32.const 83))) (return)))
+    (call $say (i32.const 112) (i32.const 6))))
