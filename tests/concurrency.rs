@@ -5,7 +5,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::guests::{rust, shipped};
+use crate::harness::guests::{rust, shipped, stays};
 use crate::harness::hostile::{HOSTILE, Hostile};
 use crate::harness::observe::{kill, sockets, ticks, until};
 use crate::harness::{Client, DatagramClient, Family, Folder, Wharf, answers, ask_url, fixture};
@@ -400,7 +400,7 @@ fn the_drain_deadline_stops_threads_and_children() {
     for concurrency in MIX_INS {
         let folder = Folder::new();
         let settings = format!("concurrency = '{concurrency}'\ntimeouts.drain = '200ms'\nlimits.cpu = '1h'");
-        folder.plugin("waits", &answers("A")).settings("waits", &settings);
+        folder.plugin("waits", &stays("A")).settings("waits", &settings);
         folder.plugin("spins", &fixture("spins_in_handle")).settings("spins", &settings);
         let mut wharf = Wharf::serve(&folder);
         let waiting = inside(&wharf.url("waits"), 1).remove(0);

@@ -233,6 +233,8 @@ fn file_work_that_waits_keeps_no_other_plugin_waiting() {
     wharf.event("loaded", "late");
     assert!(wharf.threads_named("files") <= 2 * (16 + 1), "no plugin has more");
     assert!(began.elapsed() < lease_time(), "all that while the others waited");
+    wharf.signal(Signal::USR1);
+    wharf.logs(&["counted sessions=", "file-work=16 plugin=slow"]);
     drop(lease);
     for client in waiting {
         assert_eq!(client.rest(), "slow");

@@ -6,7 +6,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::guests::shipped;
+use crate::harness::guests::{shipped, stays};
 use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
 
 /// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host: the rescan is far off.
@@ -25,6 +25,21 @@ fn scene() -> (Folder, Wharf, std::net::SocketAddr) {
 fn becomes(wharf: &Wharf, address: std::net::SocketAddr, text: &str) {
     assert_eq!(wharf.event("loaded", "answers").generation, answers(text).generation());
     assert_eq!(ask(address, "x"), answer(text));
+}
+
+/// The same with a plugin whose sessions end in their own time, or when they are ended.
+fn staying(settings: &str) -> (Folder, Wharf, std::net::SocketAddr) {
+    let folder = Folder::new();
+    folder.plugin("answers", &stays("A")).settings("answers", settings).file("wharf.toml", "rescan = '1h'");
+    let wharf = Wharf::serve(&folder);
+    is_loaded(&wharf, "A");
+    let address = wharf.address("answers");
+    (folder, wharf, address)
+}
+
+#[track_caller]
+fn is_loaded(wharf: &Wharf, text: &str) {
+    assert_eq!(wharf.event("loaded", "answers").generation, stays(text).generation());
 }
 
 /// Stops it: apart from these lines, there was nothing on stdout but start and stop.
@@ -76,14 +91,12 @@ fn a_running_session_keeps_its_generation() {
 
 #[test]
 fn a_replacement_cuts_nobody_and_a_stop_gives_the_replaced_their_drain_time() {
-    let (folder, wharf, address) = scene();
-    folder.settings("answers", "[timeouts]\ndrain = '100ms'");
-    wharf.event("loaded", "answers");
+    let (folder, wharf, address) = staying("[timeouts]\ndrain = '100ms'");
     let mut old: Vec<Client> = (0..3).map(|_| Client::connect(address)).collect();
     old.iter_mut().for_each(|client| _ = client.hears("A "));
-    let generation = format!("generation={}", answers("A").generation());
-    folder.plugin("answers", &answers("B"));
-    becomes(&wharf, address, "B");
+    let generation = format!("generation={}", stays("A").generation());
+    folder.plugin("answers", &stays("B"));
+    is_loaded(&wharf, "B");
     wharf.logs(&[
         "INFO",
         "replaced: its sessions go on until they end",
@@ -93,8 +106,8 @@ fn a_replacement_cuts_nobody_and_a_stop_gives_the_replaced_their_drain_time() {
     ]);
     // Far longer than any drain: more generations come, each in its time.
     for text in ["C", "D", "E"] {
-        folder.plugin("answers", &answers(text));
-        becomes(&wharf, address, text);
+        folder.plugin("answers", &stays(text));
+        is_loaded(&wharf, text);
     }
     old[0].send("x");
     assert_eq!(old.remove(0).rest(), "A A ");
@@ -110,20 +123,18 @@ fn a_replacement_cuts_nobody_and_a_stop_gives_the_replaced_their_drain_time() {
 
 #[test]
 fn no_more_generations_have_sessions_than_the_operator_says() {
-    let (folder, wharf, address) = scene();
-    folder.settings("answers", "max-generations = 2\n[timeouts]\ndrain = '100ms'");
-    wharf.event("loaded", "answers");
+    let (folder, wharf, address) = staying("max-generations = 2\n[timeouts]\ndrain = '100ms'");
     let mut clients = Vec::new();
     let mut before = "A";
     for text in ["B", "C"] {
         let mut client = Client::connect(address);
         client.hears(format!("{before} "));
         clients.push(client);
-        folder.plugin("answers", &answers(text));
-        becomes(&wharf, address, text);
+        folder.plugin("answers", &stays(text));
+        is_loaded(&wharf, text);
         before = text;
     }
-    let generation = format!("generation={}", answers("A").generation());
+    let generation = format!("generation={}", stays("A").generation());
     wharf.logs(&["WARN", "more than 2 generations have sessions", &generation, "sessions=1", "have 100ms to end"]);
     wharf.logs(&["session failed", &generation, "cause=\"drain: "]);
     assert_eq!(clients.remove(0).rest(), "");
@@ -134,14 +145,12 @@ fn no_more_generations_have_sessions_than_the_operator_says() {
 
 #[test]
 fn a_replaced_generation_has_as_long_as_the_operator_says() {
-    let (folder, wharf, address) = scene();
-    folder.settings("answers", "[timeouts]\nreplaced = '200ms'");
-    wharf.event("loaded", "answers");
+    let (folder, wharf, address) = staying("[timeouts]\nreplaced = '200ms'");
     let mut old = Client::connect(address);
     old.hears("A ");
-    folder.plugin("answers", &answers("B"));
+    folder.plugin("answers", &stays("B"));
     wharf.event("loaded", "answers");
-    let generation = format!("generation={}", answers("A").generation());
+    let generation = format!("generation={}", stays("A").generation());
     wharf.logs(&["session failed", &generation, &old.name(), "phase=handle", "cause=\"drain: "]);
     assert_eq!(old.rest(), "");
     assert_eq!(ask(address, "x"), answer("B"));

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use crate::commands::both;
+use crate::harness::guests::stays;
 use crate::harness::{Client, Folder, Launch, Wharf, answers, ask, fixture};
 
 #[test]
@@ -64,25 +66,70 @@ fn a_second_signal_stops_at_once() {
 #[test]
 fn the_drain_deadline_ends_the_sessions_that_are_left() {
     let folder = Folder::new();
-    folder.plugin("answers", &answers("A")).settings("answers", "[timeouts]\ndrain = '200ms'");
+    folder.plugin("stays", &stays("A")).settings("stays", "[timeouts]\ndrain = '200ms'");
     // A guest that only looks busy has to be stopped as well as one that waits.
     folder.plugin("spins", &fixture("spins_in_handle"));
     folder.settings("spins", "[timeouts]\ndrain = '200ms'\n[limits]\ncpu = '1h'");
     let mut wharf = Wharf::serve(&folder);
-    let mut waiting = Client::connect(wharf.address("answers"));
+    let mut waiting = Client::connect(wharf.address("stays"));
     waiting.hears("A ");
     let mut spinning = Client::connect(wharf.address("spins"));
     spinning.send("x").hears("ok\n").send("!");
     let (name, spinner) = (waiting.name(), spinning.name());
     wharf.signal(Signal::TERM);
     wharf.says("draining 2");
-    for (plugin, client) in [("plugin=answers", &name), ("plugin=spins", &spinner)] {
+    for (plugin, client) in [("plugin=stays", &name), ("plugin=spins", &spinner)] {
         wharf.logs(&["session failed", plugin, client, "phase=handle", "cause=\"drain: "]);
     }
     waiting.sees_the_end();
     spinning.sees_the_end();
     wharf.says("stopped");
     assert_eq!(wharf.ended(), 0);
+}
+
+#[test]
+fn a_session_hears_of_the_end_while_it_can_still_answer() {
+    let folder = Folder::new();
+    let [(_, upper), (_, component)] = both("upper");
+    let guests = [
+        ("answers", answers("A"), "A "),
+        ("tells", fixture("tells_errors"), "begin"),
+        ("upper", upper, "A\n"),
+        ("component", component, "A\n"),
+    ];
+    let mut plugins = Vec::new();
+    for concurrency in ["task", "thread", "process"] {
+        for (name, guest, hears) in &guests {
+            let plugin = format!("{name}-{concurrency}");
+            folder.plugin(&plugin, guest);
+            folder.settings(&plugin, &format!("concurrency = '{concurrency}'\ntimeouts.drain = '6s'"));
+            plugins.push((*name, plugin, *hears));
+        }
+    }
+    let mut wharf = Wharf::serve(&folder);
+    let mut sessions = Vec::new();
+    for (name, plugin, hears) in plugins {
+        let mut client = Client::connect(wharf.address(&plugin));
+        if hears == "A\n" {
+            client.send("a\n");
+        }
+        client.hears(hears);
+        sessions.push((name, plugin, client));
+    }
+    wharf.signal(Signal::TERM);
+    wharf.says("draining 12");
+    for (name, plugin, client) in sessions {
+        let last = if name == "answers" { "A A " } else { "" };
+        let client_name = client.name();
+        assert_eq!(client.rest(), last, "{plugin}");
+        if name == "tells" {
+            wharf.logs(&["session failed", &client_name, "phase=handle", "cause=\"error: timed-out"]);
+        }
+    }
+    wharf.says("stopped");
+    assert_eq!(wharf.ended(), 0);
+    let log = wharf.log();
+    assert!(!log.iter().any(|line| line.contains("drain: ")), "{log:#?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::thread;
 use rustix::process::{Pid, Signal};
 
 use crate::harness::binary::Binary;
-use crate::harness::guests::shipped;
+use crate::harness::guests::{shipped, stays};
 use crate::harness::observe::{kill, until};
 use crate::harness::{
     CONCURRENCIES, Client, DatagramClient, Family, Folder, Launch, Successor, Wharf, answer, answers, ask, ask_url,
@@ -222,7 +222,7 @@ fn sessions_that_a_stop_would_leave_behind_have_their_time() {
 #[test]
 fn the_drain_deadline_holds_in_the_old_host() {
     let folder = Folder::new();
-    folder.plugin("answers", &answers("A")).settings("answers", "[timeouts]\ndrain = '200ms'");
+    folder.plugin("answers", &stays("A")).settings("answers", "[timeouts]\ndrain = '200ms'");
     let binary = Binary::new();
     let mut wharf = binary.serve(&folder);
     let mut session = Client::connect(wharf.address("answers"));

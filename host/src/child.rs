@@ -35,8 +35,9 @@ use crate::commons::SPARE_INSTANCES;
 use crate::config::{Folder, Settings};
 use crate::counters::{Report, Tally};
 use crate::endpoint::Endpoint;
+use crate::file_work::FileWork;
 use crate::listen::Arrival;
-use crate::plugin::{Blueprint, Engines, Kind, Phase};
+use crate::plugin::{Blueprint, DrainDeadline, Engines, Kind, Phase};
 use crate::session::{self, Terms};
 use crate::throttle::Topic;
 use crate::{activation, log, plugin, systemd, upgrade};
@@ -88,8 +89,7 @@ pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken)
         }
     };
     let ended = tokio::select! {
-        ended = child.wait() => ended,
-        () = generation.deadline.reached() => stop(&mut child).await,
+        ended = lifetime(&mut child, &generation.deadline) => ended,
         () = kill.cancelled() => {
             let _ = child.kill().await;
             return;
@@ -127,16 +127,28 @@ fn read_report(mut file: File) -> anyhow::Result<Report> {
     Ok(postcard::from_bytes(&report)?)
 }
 
-/// Tells the child that the drain deadline has come, and sees to its end.
-async fn stop(child: &mut Child) -> io::Result<ExitStatus> {
-    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-        kill_process(pid, Signal::TERM)?;
+/// Waits for the child's end, and tells it of the drain deadline: once that it is near, and once that it is now.
+async fn lifetime(child: &mut Child, deadline: &DrainDeadline) -> io::Result<ExitStatus> {
+    tokio::select! {
+        ended = child.wait() => return ended,
+        () = deadline.announced() => tell(child, Signal::ALARM)?,
+    }
+    tokio::select! {
+        ended = child.wait() => return ended,
+        () = deadline.reached() => tell(child, Signal::TERM)?,
     }
     if let Ok(ended) = tokio::time::timeout(LAST, child.wait()).await {
         return ended;
     }
     child.kill().await?;
     child.wait().await
+}
+
+fn tell(child: &Child, signal: Signal) -> io::Result<()> {
+    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+        kill_process(pid, signal)?;
+    }
+    Ok(())
 }
 
 fn cause(status: ExitStatus) -> (Kind, String) {
@@ -213,10 +225,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
-            files: Arc::default(),
+            files: Arc::new(FileWork::new(tally.clone())),
         };
         outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut announce = signal(SignalKind::alarm())?;
         // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
         let _interrupt = signal(SignalKind::interrupt())?;
         // Who asks all that are called wharf how they are means the host.
@@ -230,6 +243,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         loop {
             tokio::select! {
                 () = &mut session => break,
+                _ = announce.recv() => generation.deadline.announce(),
                 _ = terminate.recv() => generation.deadline.reach(),
             }
         }

@@ -2,7 +2,7 @@
 //! plugin goes, and when the host stops. And how much of the log a plugin may fill.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -42,6 +42,8 @@ pub struct Tally {
     probes: AtomicU64,
     /// Datagrams that the kernel dropped before the host took them.
     dropped: AtomicU64,
+    /// Threads that do file work, be it for a session that has ended meanwhile.
+    file_work: AtomicI64,
     failed: [[AtomicU64; Kind::ALL.len()]; Phase::ALL.len()],
     throttles: [Throttle; Topic::ALL.len()],
     /// The sum of all, when it was last logged.
@@ -65,6 +67,7 @@ impl Tally {
             refused: AtomicU64::default(),
             probes: AtomicU64::default(),
             dropped: AtomicU64::default(),
+            file_work: AtomicI64::default(),
             failed: Default::default(),
             throttles: Topic::ALL.map(|topic| Throttle::new(topic, share)),
             logged: AtomicU64::default(),
@@ -89,6 +92,11 @@ impl Tally {
     /// The kernel dropped datagrams, as their queue was full.
     pub fn dropped(&self, count: u32) {
         self.dropped.fetch_add(count.into(), Relaxed);
+    }
+
+    /// So many threads more do file work, or less.
+    pub fn file_work(&self, threads: i64) {
+        self.file_work.fetch_add(threads, Relaxed);
     }
 
     /// Something failed, in this phase and for this kind of cause.
@@ -163,6 +171,11 @@ impl Tally {
         }
         if sum > 0 {
             self.logged.store(sum, Relaxed);
+            // Not a sum of anything: how many there are now.
+            let file_work = self.file_work.load(Relaxed);
+            if file_work > 0 {
+                let _ = write!(line, " file-work={file_work}");
+            }
             let plugin = &self.plugin;
             tracing::info!(%plugin, "counted{line}");
         }

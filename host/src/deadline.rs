@@ -14,9 +14,7 @@ use crate::plugin::{Cause, DrainDeadline, Fault};
 
 /// What ends a phase that does not end by itself.
 pub(crate) struct Deadline<'p, 't> {
-    drain: &'t DrainDeadline,
-    drained: Pin<&'p mut WaitForCancellationFuture<'t>>,
-    asked: Asked,
+    drain: Drain<'p, 't>,
     /// One timer for all of a session.
     alarm: Alarm,
     limit: Duration,
@@ -29,11 +27,11 @@ pub(crate) struct Deadline<'p, 't> {
 impl<'p, 't> Deadline<'p, 't> {
     pub(crate) fn new(
         drain: &'t DrainDeadline,
-        drained: Pin<&'p mut WaitForCancellationFuture<'t>>,
+        next: Pin<&'p mut WaitForCancellationFuture<'t>>,
         client: Option<Vigil>,
     ) -> Self {
-        let (asked, alarm) = Default::default();
-        Self { drain, drained, asked, alarm, limit: Duration::ZERO, until: None, client }
+        let drain = Drain { deadline: drain, next, asked: Asked::default(), is_announced: false };
+        Self { drain, alarm: Alarm::default(), limit: Duration::ZERO, until: None, client }
     }
 
     /// Whatever is bound from now on has this long, all together.
@@ -62,9 +60,15 @@ impl<'p, 't> Deadline<'p, 't> {
     }
 
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
-        let drained = self.drain.is_reached() || (!self.asked.before(cx) && self.drained.as_mut().poll(cx).is_ready());
-        if drained {
-            return Poll::Ready(Cause::Drain);
+        match self.drain.poll(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Drained::Soon) => {
+                if let Some(vigil) = &self.client {
+                    vigil.client.announce_the_end();
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::Ready(Drained::Now) => return Poll::Ready(Cause::Drain),
         }
         let limit = self.limit;
         let until = *self.until.get_or_insert_with(|| Instant::now() + limit);
@@ -87,6 +91,39 @@ impl<'p, 't> Deadline<'p, 't> {
     /// The client, where there is one.
     pub(crate) fn client(&self) -> Option<&ClientWatch> {
         self.client.as_ref().map(|vigil| &vigil.client)
+    }
+}
+
+/// The drain deadline, as one session waits for it.
+struct Drain<'p, 't> {
+    deadline: &'t DrainDeadline,
+    /// What is waited for next: that it is announced, then that it is reached.
+    next: Pin<&'p mut WaitForCancellationFuture<'t>>,
+    asked: Asked,
+    is_announced: bool,
+}
+
+enum Drained {
+    /// Said once.
+    Soon,
+    Now,
+}
+
+impl Drain<'_, '_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Drained> {
+        if !self.asked.before(cx) {
+            // What it says is asked below.
+            let _ = self.next.as_mut().poll(cx);
+        }
+        if self.deadline.is_reached() {
+            return Poll::Ready(Drained::Now);
+        }
+        if self.is_announced || !self.deadline.is_announced() {
+            return Poll::Pending;
+        }
+        self.is_announced = true;
+        self.next.set(self.deadline.reached());
+        if self.next.as_mut().poll(cx).is_ready() { Poll::Ready(Drained::Now) } else { Poll::Ready(Drained::Soon) }
     }
 }
 

@@ -4,35 +4,52 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::capacity::room_for_a_thread;
+use crate::counters::Tally;
 
 /// How much of one plugin's file work is done at once. What is beyond it waits for its turn.
 const THREADS: usize = 16;
 
+/// For how long a thread stays that has nothing to do. What is counted after that is work that goes on.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// One plugin's, made when a session first wants it.
-#[derive(Default)]
-pub struct FileWork(Mutex<Option<Runtime>>);
+pub struct FileWork {
+    runtime: Mutex<Option<Runtime>>,
+    tally: Arc<Tally>,
+}
 
 impl FileWork {
+    /// Counts its threads there.
+    pub fn new(tally: Arc<Tally>) -> Self {
+        Self { runtime: Mutex::default(), tally }
+    }
+
     /// What a session runs [`within`].
     ///
     /// # Errors
     /// The machine has no thread for it.
     pub fn handle(&self) -> io::Result<Handle> {
-        let mut runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*runtime {
             return Ok(runtime.handle().clone());
         }
         room_for_a_thread()?;
-        // The one worker is for clocks and sockets, which a session within waits for as well.
+        // The one worker is for clocks and sockets, which a session within waits for as well. It does no file work.
+        self.tally.file_work(-1);
+        let (begins, ends) = (self.tally.clone(), self.tally.clone());
         let made = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(THREADS)
+            .thread_keep_alive(IDLE)
             .thread_name("files")
+            .on_thread_start(move || begins.file_work(1))
+            .on_thread_stop(move || ends.file_work(-1))
             .enable_all()
             .build()?;
         Ok(runtime.insert(made).handle().clone())
@@ -42,8 +59,11 @@ impl FileWork {
 /// Work that is still under way is not waited for.
 impl Drop for FileWork {
     fn drop(&mut self) {
-        let runtime = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        runtime.into_iter().for_each(Runtime::shutdown_background);
+        let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+            self.tally.file_work(1);
+        }
     }
 }
 

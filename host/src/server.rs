@@ -11,6 +11,7 @@ use crate::capacity::ListenerPlace;
 use crate::commons::Commons;
 use crate::concurrency::Starter;
 use crate::config::{Address, Concurrency, Settings};
+use crate::file_work::FileWork;
 use crate::listen::{Arrival, Caps, Handed, Listener, Packet, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::ports::Claim;
@@ -29,7 +30,7 @@ pub struct Service {
 impl Service {
     pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
         let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
-        let files = Arc::default();
+        let files = Arc::new(FileWork::new(tally.clone()));
         let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, files };
         begin_file_work(&terms);
         Self { terms: RwLock::new(Arc::new(terms)), before: Mutex::default(), swapped: Notify::new(), commons }

@@ -77,8 +77,8 @@ pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms
         server,
     });
     let client = watch.map(|watch| Vigil::new(watch, terms.settings.timeouts.gone));
-    let drained = pin!(terms.generation.deadline.reached());
-    let deadline = Deadline::new(&terms.generation.deadline, drained, client);
+    let announced = pin!(terms.generation.deadline.announced());
+    let deadline = Deadline::new(&terms.generation.deadline, announced, client);
     let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup, is_probe: false };
     let left = match session.instance(peer).await {
         Ok(Running::Whole(mut whole)) => {

@@ -102,6 +102,11 @@ pub fn answers(text: &str) -> Guest {
     Guest::wat(component(&fields("answers").replace("TEXT", text), VERSION))
 }
 
+/// [`answers`], but nothing ends its wait for that message except the message, or the client's end.
+pub fn stays(text: &str) -> Guest {
+    Guest::wat(component(&fields("stays").replace("TEXT", text), VERSION))
+}
+
 /// [`answers`] with megabytes of code that nobody calls, and that takes a compiler many times as long as a test of others does.
 pub fn slow_to_compile(text: &str) -> Guest {
     with_dead_code(text, 50_000)

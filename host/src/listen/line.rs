@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub(super) noticed: AtomicBool,
     /// The guest waits for its client.
     pub(super) waited_for: AtomicBool,
+    /// The session is to end soon, and its guest has not been told.
+    pub(super) ends_soon: AtomicBool,
 }
 
 /// The descriptor of a line's socket, which outlives it.
@@ -44,8 +46,8 @@ impl AsRawFd for Descriptor {
 
 impl Line {
     pub(super) fn new(socket: Socket) -> Self {
-        let (spoke, told, noticed, waited_for) = Default::default();
-        Self { watch: OnceLock::new(), socket, spoke, told, noticed, waited_for }
+        let (spoke, told, noticed, waited_for, ends_soon) = Default::default();
+        Self { watch: OnceLock::new(), socket, spoke, told, noticed, waited_for, ends_soon }
     }
 
     /// What the runtime sees of it, if it watches it by now.
@@ -92,6 +94,11 @@ impl ClientWatch {
     /// Whether the guest waits for its client, since [`begin_poll`](Self::begin_poll): if so, the client's end wakes it.
     pub fn is_waited_for(&self) -> bool {
         self.line.waited_for.load(Relaxed)
+    }
+
+    /// Ends one wait for the client's bytes, this or the next, as if its time had run out: the guest still has a moment to say goodbye.
+    pub fn announce_the_end(&self) {
+        self.line.ends_soon.store(true, Relaxed);
     }
 
     /// Asks the kernel. A client that nothing can be learnt of counts as there.

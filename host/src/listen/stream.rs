@@ -76,7 +76,8 @@ impl Stream {
         &self.server
     }
 
-    /// Reads `max` bytes at most, and no more than `buffer` has room for, behind what it holds; 0 bytes is end-of-stream.
+    /// Reads `max` bytes at most, and no more than `buffer` has room for, behind what it holds; 0 bytes is end-of-stream, and
+    /// `WouldBlock` a wait that was ended, as its session is to end soon.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
         if self.at_end {
             // There is nothing to wait for.
@@ -89,6 +90,10 @@ impl Stream {
                 watched => {
                     let watch = watched.map_or_else(|| self.line.watch(), Ok)?;
                     let Poll::Ready(ready) = watch.poll_read_ready(cx) else {
+                        if self.line.ends_soon.load(Relaxed) && self.line.ends_soon.swap(false, Relaxed) {
+                            // As recv(2) once SO_RCVTIMEO has run out.
+                            return Poll::Ready(Err(Errno::AGAIN.into()));
+                        }
                         self.line.waited_for.store(true, Relaxed);
                         return Poll::Pending;
                     };
@@ -181,6 +186,7 @@ impl Stream {
         if self.shutdown(Shutdown::Write).is_err() {
             return; // Reset by the client: nothing left to be careful with.
         }
+        self.line.ends_soon.store(false, Relaxed);
         let give_up = Instant::now() + LINGER;
         let mut discarded = Vec::with_capacity(DISCARDED);
         while !self.at_end {

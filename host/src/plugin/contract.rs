@@ -96,6 +96,8 @@ impl From<io::Error> for ErrorCode {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut => {
                 Self::ConnectionReset
             }
+            // As recv(2) has it where SO_RCVTIMEO has run out.
+            io::ErrorKind::WouldBlock => Self::TimedOut,
             io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Self::BrokenPipe,
             io::ErrorKind::PermissionDenied => Self::NotPermitted,
             _ => Self::Other(error.to_string()),

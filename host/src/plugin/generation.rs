@@ -1,7 +1,7 @@
 //! One loaded version of a plugin.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -19,27 +19,48 @@ pub struct Generation {
     pub deadline: DrainDeadline,
 }
 
-/// A moment that comes once, if ever. Each of its sessions asks at every message whether it has come: that is a load.
+/// A moment that comes once, if ever, and is announced before. Each of its sessions asks at every message how near it is: that is
+/// a load.
 #[derive(Debug, Default)]
 pub struct DrainDeadline {
-    reached: AtomicBool,
-    token: CancellationToken,
+    stage: AtomicU8,
+    announced: CancellationToken,
+    reached: CancellationToken,
 }
 
 impl DrainDeadline {
+    const ANNOUNCED: u8 = 1;
+    const REACHED: u8 = 2;
+
+    /// It is near.
+    pub fn announce(&self) {
+        self.stage.fetch_max(Self::ANNOUNCED, Ordering::AcqRel);
+        self.announced.cancel();
+    }
+
     /// It is now.
     pub fn reach(&self) {
-        self.reached.store(true, Ordering::Release);
-        self.token.cancel();
+        self.stage.store(Self::REACHED, Ordering::Release);
+        self.announced.cancel();
+        self.reached.cancel();
+    }
+
+    pub fn is_announced(&self) -> bool {
+        self.stage.load(Ordering::Acquire) >= Self::ANNOUNCED
     }
 
     pub fn is_reached(&self) -> bool {
-        self.reached.load(Ordering::Acquire)
+        self.stage.load(Ordering::Acquire) == Self::REACHED
+    }
+
+    /// Waits until it is near, or now. Cancel-safe.
+    pub fn announced(&self) -> WaitForCancellationFuture<'_> {
+        self.announced.cancelled()
     }
 
     /// Waits for it. Cancel-safe.
     pub fn reached(&self) -> WaitForCancellationFuture<'_> {
-        self.token.cancelled()
+        self.reached.cancelled()
     }
 }
 

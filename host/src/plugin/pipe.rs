@@ -100,6 +100,8 @@ impl Ends {
                 self.incoming = Bytes::copy_from_slice(&received);
                 self.dealt();
             }
+            // Its session is to end soon. A program knows what to do at the end of its stdin.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => self.at_end = true,
             Poll::Ready(Err(error)) => self.failed = Some(error.kind()),
             Poll::Pending => ready!(self.poll_timed_out(cx, wait)),
         }

@@ -11,6 +11,9 @@ use crate::plugin::{Generation, Loaded};
 use crate::server::Service;
 use crate::session::Terms;
 
+/// How long before its drain deadline a session is told of it, if that is half of its time at most.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// A generation that another has replaced.
 pub(super) struct Replaced {
     plugin: String,
@@ -115,6 +118,10 @@ impl Supervisor {
         self.last_deadline = self.last_deadline.max(deadline);
         let generation = generation.clone();
         tokio::spawn(async move {
+            sleep_until(deadline - NOTICE.min(wait / 2)).await;
+            if let Some(generation) = generation.upgrade() {
+                generation.deadline.announce();
+            }
             sleep_until(deadline).await;
             if let Some(generation) = generation.upgrade() {
                 generation.deadline.reach();

@@ -13,6 +13,7 @@ use super::shape::Waits;
 use super::{Program, SESSIONS, TOTALS};
 use crate::config::{ManifestFile, Settings};
 use crate::counters::Tally;
+use crate::file_work::FileWork;
 use crate::plugin::{Engines, Generation, Kind, Loaded, Loader, Origin, Refusal, Request, Running, revive};
 use crate::session::{self, Opening, Terms};
 
@@ -232,7 +233,7 @@ fn begin(
         generation: generation.clone(),
         settings: settings.clone(),
         spare: Arc::new(Semaphore::new(1)),
-        files: Arc::default(),
+        files: Arc::new(FileWork::new(tally.clone())),
     };
     let opening = Opening { client: script.client.clone(), server: script.server.clone(), peer, watch: None };
     (session::serve(opening, Arc::new(terms), ()), tally, heard)
