@@ -132,13 +132,38 @@ fn a_tcp_client_that_has_closed_is_told_from_one_that_reads_on() {
     }
 }
 
+#[test]
+fn a_half_closed_client_is_asked_no_later_than_the_operator_has_it_asked() {
+    let folder = Folder::new();
+    for (plugin, settings) in [("soon", "keepalive.idle = '3s'\n"), ("late", "")] {
+        folder.plugin(plugin, &fixture("sleeps")).settings(plugin, &format!("{settings}timeouts.gone = '1h'"));
+    }
+    let wharf = Wharf::serve(&folder);
+    let [soon, late] = ["soon", "late"].map(|plugin| {
+        let mut client = Client::connect(wharf.address(plugin));
+        client.send("!").hears("busy\n").ends();
+        client
+    });
+    // A minute until it is half-closed, 10 s from then on.
+    until("the kernel is to ask the later one sooner", || keepalive(&late).is_some_and(|left| left <= 1000));
+    assert!(keepalive(&soon).is_some_and(|left| left <= 300), "{:?}", keepalive(&soon));
+    drop((soon, late));
+    wharf.stop();
+}
+
 /// Whether the kernel has a keepalive timer for the host's end of a connection over IPv4.
 fn asks(client: &Client) -> bool {
+    keepalive(client).is_some()
+}
+
+/// When that timer ends, in hundredths of a second (proc_net_tcp(5)).
+fn keepalive(client: &Client) -> Option<u64> {
     let local = client.stream.local_addr().expect("an address").as_socket().expect("over IPv4");
     let remote = format!("0100007F:{:04X}", local.port());
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel has it");
-    table.lines().any(|line| {
+    table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.get(2) == Some(&remote.as_str()) && fields.get(5).is_some_and(|timer| timer.starts_with("02:"))
+        let left = fields.get(5)?.strip_prefix("02:").filter(|_| fields[2] == remote)?;
+        u64::from_str_radix(left, 16).ok()
     })
 }

@@ -133,13 +133,23 @@ impl ClientWatch {
     }
 
     /// Has the kernel ask a TCP client every `interval` whether it is still there. One that has closed answers with a reset
-    /// once its kernel has forgotten the connection, one that reads on says so, and one that can't be reached is given up.
+    /// once its kernel has forgotten the connection, one that reads on says so, and one that can't be reached is given up. Where the
+    /// operator has it asked sooner, more often or for fewer times, it still is.
     pub fn ask_whether_it_is_there(&self, interval: Duration) {
-        if self.is_tcp {
-            let keepalive = TcpKeepalive::new().with_time(interval).with_interval(interval).with_retries(UNANSWERED);
-            // Where that fails, the session's own time remains.
-            let _ = self.line.socket.set_tcp_keepalive(&keepalive);
+        if !self.is_tcp {
+            return;
         }
+        let socket = &self.line.socket;
+        let keepalive = TcpKeepalive::new();
+        let keepalive = if socket.keepalive().unwrap_or(false) {
+            let least = |set: io::Result<Duration>| set.map_or(interval, |set| set.min(interval));
+            // What is not said stays as it is.
+            keepalive.with_time(least(socket.tcp_keepalive_time())).with_interval(least(socket.tcp_keepalive_interval()))
+        } else {
+            keepalive.with_time(interval).with_interval(interval).with_retries(UNANSWERED)
+        };
+        // Where that fails, the session's own time remains.
+        let _ = socket.set_tcp_keepalive(&keepalive);
     }
 }
 
