@@ -52,6 +52,7 @@ mod reload;
 mod replacing;
 mod requests;
 mod reuse;
+mod rooms;
 mod sandbox;
 mod security_page;
 mod semantics;

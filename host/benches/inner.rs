@@ -14,10 +14,10 @@ use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
-use wharf::config::{self, ManifestFile, Settings};
-use wharf::counters::Tally;
-use wharf::endpoint::Endpoint;
-use wharf::plugin::{Cache, Connection, Engines, Generation, Loaded, Loader, Origin, Peer, Request, Running, identify};
+use wharf::config::{self, Endpoint, ManifestFile, Settings};
+use wharf::plugin::{Cache, Generation, Loaded, Loader, identify};
+use wharf::report::Tally;
+use wharf::sandbox::{Connection, Engines, Origin, Peer, Request, Running};
 
 /// As the binary has it.
 #[global_allocator]
@@ -152,13 +152,10 @@ fn serving(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
                 runtime.block_on(async {
-                    let Running::Whole(mut running) = sandbox(&generation, &settings, &origin, (count, late)).await
-                    else {
-                        panic!("it needs no component")
-                    };
+                    let mut running = sandbox(&generation, &settings, &origin, (count, late)).await;
+                    assert!(matches!(running, Running::Module(_)), "it needs no component");
                     let begun = Instant::now();
-                    running.begin();
-                    running.call().await.expect("a session");
+                    running.run().await.expect("a session");
                     begun.elapsed()
                 })
             });

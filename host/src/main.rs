@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
+use wharf::cli::{check, serve};
+use wharf::listen::activation;
 use wharf::plugin::{compiler, examine};
-use wharf::{activation, check, child, events, log, serve};
+use wharf::report::{self, log};
+use wharf::session::child;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
         Command::Examine { seconds } => Ok(examine::run(seconds)),
         Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),
     };
-    events::flush(LAST);
+    report::flush(LAST);
     log::flush(LAST);
     match outcome {
         Ok(Ok(status)) => status,

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::events::is_plain;
-use crate::zone::{Wrong, socket_addr};
+use super::plain::is_plain;
+use super::zone::{Wrong, socket_addr};
 
 /// The families socketserver knows, as URL schemes.
 const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_zone_is_an_interface_or_its_number() {
-        let loopback = crate::zone::index("lo").expect("every machine has it");
+        let loopback = super::super::zone::index("lo").expect("every machine has it");
         let address: Address = "tcp://[fe80::1%lo]:80".parse().unwrap();
         assert_eq!(address, format!("tcp://[fe80::1%{loopback}]:80").parse().unwrap());
         assert_eq!(address.to_string().parse(), Ok(address));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::manifest::ManifestFile;
 use super::text::{self, ConfigError};
-use super::{ManifestFile, Span};
+use super::units::Span;
 
 /// `wharf.toml` as it was written.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::folders::Folder;
 use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
-use super::units::{ProbeCount, ProbeSpan};
-use super::{Address, Size, Span};
+use super::units::{ProbeCount, ProbeSpan, Size, Span};
 
 /// Folders that one manifest may grant: they stay open.
 const FOLDERS: usize = 64;

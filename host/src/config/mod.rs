@@ -1,21 +1,29 @@
 //! What the operator wrote, from raw text to resolved settings: the one place where either is known.
 
 mod address;
+mod endpoint;
+pub mod file;
 mod folders;
 mod host;
 mod manifest;
 mod owner;
+mod plain;
 mod settings;
 mod text;
 mod units;
+mod zone;
 
 pub use address::Address;
+pub use endpoint::{Endpoint, UnixName, ip_text};
+pub use file::{LOOK, Opened, Stamp, WRITING, places_of};
 pub use folders::Folder;
 pub use host::HostConfig;
 pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
+pub use plain::{bounded, is_plain, one_line};
 pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
 pub use text::{ConfigError, LARGEST, read_when_written};
 pub use units::{Size, Span};
+pub use zone::{Wrong, socket_addr};
 
 /// The most bytes of a word for which a near one is looked for, which takes time and memory for each of them.
 const LONGEST_WORD: usize = 100;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{InstancePolicy, KeepaliveFile, Network, OneOrMore};
+use super::address::Address;
+use super::manifest::{Concurrency, DirGrant, InstancePolicy, KeepaliveFile, ManifestFile, Network, OneOrMore};
 use super::text::ConfigError;
-use super::units::ProbeSpan;
-use super::{Address, Concurrency, DirGrant, ManifestFile, Size, Span};
+use super::units::{ProbeSpan, Size, Span};
 
 /// Everything known about how one plugin is to be served.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -298,8 +298,8 @@ fn networks(list: OneOrMore<Network>) -> Vec<IpNet> {
 mod tests {
     use std::path::Path;
 
+    use super::super::manifest::Origin;
     use super::*;
-    use crate::config::Origin;
 
     fn operators(text: &str) -> ManifestFile {
         ManifestFile::parse(text, Origin::Operator(Path::new("upper.toml"))).unwrap()

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::events::one_line;
-use crate::file;
+use super::file;
+use super::plain::one_line;
 
 /// The most that a file of settings may hold, in bytes.
 pub const LARGEST: u64 = 1 << 20;
@@ -120,7 +120,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[allow(dead_code, reason = "only its parsing is looked at")]
     struct Nested {
-        idle: Option<crate::config::Span>,
+        idle: Option<super::super::units::Span>,
     }
 
     #[test]

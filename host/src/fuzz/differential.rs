@@ -20,14 +20,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use self::choices::Choices;
-use self::client::Script;
-use self::component::Form;
-use self::module::Module;
-use self::seen::conceal;
-use self::shape::{Shape, Waits};
-use self::ways::Host;
 use crate::config::{self, ManifestFile};
+use choices::Choices;
+use client::Script;
+use component::Form;
+use module::Module;
+use seen::conceal;
+use shape::{Shape, Waits};
+use ways::Host;
 
 /// The most sessions that a program has.
 const SESSIONS: usize = 8;

@@ -7,9 +7,9 @@ use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{Arrival, Listener};
-use crate::budget::Budget;
-use crate::sources::Place;
+use super::budget::Budget;
+use super::listener::{Arrival, Listener};
+use super::sources::Place;
 
 /// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
 /// the kernel's backlog holds who comes: back-pressure, not errors.

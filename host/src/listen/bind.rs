@@ -6,20 +6,10 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::inherited::Loan;
+use super::bound::Bound;
 use super::options;
 use super::socket_file::{SocketFile, remove_stale};
 use crate::config::{Address, SocketSettings};
-
-/// A socket and the file that stands for it, if it has one.
-pub(super) struct Bound {
-    pub(super) socket: Socket,
-    /// With the port the kernel chose.
-    pub(super) address: Address,
-    pub(super) file: Option<SocketFile>,
-    /// Where it was not bound here.
-    pub(super) loan: Option<Loan>,
-}
 
 /// Binds `address`.
 ///

@@ -4,19 +4,18 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, recvfrom, sendto};
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::listener::unix_endpoint;
 use super::message::{self, Told};
-use crate::config::Address;
-use crate::endpoint::{Endpoint, UnixName};
+use crate::config::{Address, Endpoint, UnixName};
 
 /// The largest datagram there is: what UDP's 16-bit length leaves. Unix sockets carry more, if their buffers do.
 const LARGEST: usize = 64 * 1024;
@@ -152,4 +151,11 @@ fn send_to(socket: &Socket, data: &[u8], destination: &Endpoint) -> io::Result<(
         Endpoint::Unix(None) => return unreachable("the client has no name to answer to"),
     };
     Ok(())
+}
+
+/// A Unix socket's name.
+pub(super) fn unix_endpoint(address: &SockAddr) -> Endpoint {
+    let path = address.as_pathname().map(|path| UnixName::Path(path.as_os_str().as_bytes().to_owned()));
+    let name = || address.as_abstract_namespace().map(|name| UnixName::Abstract(name.to_owned()));
+    Endpoint::Unix(path.or_else(name))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::Socket;
 
-use super::bind::Bound;
+use super::bound::{Bound, Loan};
 use super::socket_file::SocketFile;
 use crate::capacity::{ListenerPlace, ListenerRoom};
 use crate::config::Address;
@@ -45,19 +45,6 @@ impl Entry {
             Some((user, address)) => **user == *plugin && (address == asked || self.handed.address == *asked),
             None => self.handed.address == *asked,
         }
-    }
-}
-
-/// For as long as it lives, nobody else gets the same socket.
-pub(super) struct Loan {
-    _alive: Arc<()>,
-    activated: bool,
-}
-
-impl Loan {
-    /// Whether it is systemd's socket.
-    pub(super) fn is_activated(&self) -> bool {
-        self.activated
     }
 }
 

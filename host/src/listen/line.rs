@@ -12,8 +12,7 @@ use socket2::{Socket, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::listener::register;
-use crate::endpoint::Endpoint;
+use crate::config::Endpoint;
 
 /// A connection's socket, and what is known of its use.
 ///
@@ -60,7 +59,11 @@ impl Line {
         if let Some(watch) = self.watch.get() {
             return Ok(watch);
         }
-        let watch = register(Descriptor(self.socket.as_raw_fd()), Interest::READABLE | Interest::WRITABLE)?;
+        let descriptor = Descriptor(self.socket.as_raw_fd());
+        #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
+        // SAFETY: the descriptor is that of `self.socket`, which keeps it for as long as it lives and is never replaced. `watch` is
+        // declared before `socket`, and so dropped before it.
+        let watch = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE | Interest::WRITABLE) }?;
         Ok(self.watch.get_or_init(|| watch))
     }
 }
@@ -144,7 +147,9 @@ impl ClientWatch {
         let keepalive = if socket.keepalive().unwrap_or(false) {
             let least = |set: io::Result<Duration>| set.map_or(interval, |set| set.min(interval));
             // What is not said stays as it is.
-            keepalive.with_time(least(socket.tcp_keepalive_time())).with_interval(least(socket.tcp_keepalive_interval()))
+            keepalive
+                .with_time(least(socket.tcp_keepalive_time()))
+                .with_interval(least(socket.tcp_keepalive_interval()))
         } else {
             keepalive.with_time(interval).with_interval(interval).with_retries(UNANSWERED)
         };

@@ -1,21 +1,24 @@
 //! A bound socket that requests arrive on.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use rustix::net::SocketFlags;
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::bind::{Bound, bind};
-use super::inherited::{Handed, Inherited, Loan};
+use super::bind::bind;
+use super::bound::{Bound, Loan};
+use super::datagram::{Datagrams, Packet, unix_endpoint};
+use super::inherited::{Handed, Inherited};
+use super::options;
+use super::readiness::watched;
 use super::socket_file::SocketFile;
-use super::{Datagrams, Packet, Stream, options};
-use crate::config::{Address, SocketSettings};
-use crate::endpoint::{Endpoint, UnixName};
+use super::stream::Stream;
+use crate::config::{Address, Endpoint, SocketSettings, UnixName};
 
 /// A request, as it comes in.
 pub enum Arrival {
@@ -38,7 +41,7 @@ impl Arrival {
                 let socket = Socket::from(socket);
                 let local = socket.local_addr()?.as_socket();
                 let any = local.is_some_and(|local| local.ip().is_unspecified());
-                let socket = register(socket, Interest::READABLE | Interest::WRITABLE)?;
+                let socket = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
                 let socket = Arc::new(Datagrams::new(socket, 0, any));
                 Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket, dropped: 0 }))
             }
@@ -107,13 +110,13 @@ impl Listener {
         };
         let kind = if address.is_stream() {
             socket.listen(backlog_argument(settings.backlog))?;
-            Kind::Stream(register(socket, Interest::READABLE)?)
+            Kind::Stream(watched(socket, Interest::READABLE)?)
         } else {
             let both = Interest::READABLE | Interest::WRITABLE;
             if let Address::Udp(addr) = &address {
                 options::tell_of_datagrams(&socket, *addr)?;
             }
-            let socket = register(socket, both)?;
+            let socket = watched(socket, both)?;
             Kind::Datagram(Arc::new(Datagrams::new(socket, settings.max_packet_size, local.is_none())))
         };
         Ok(Self { kind, address, local, file, loan })
@@ -213,28 +216,6 @@ impl Listener {
             _ => Ok(Stream::unix(accepted, unix_endpoint(&client), self.local.clone())),
         }
     }
-}
-
-/// A Unix socket's name.
-pub(super) fn unix_endpoint(address: &SockAddr) -> Endpoint {
-    let path = address.as_pathname().map(|path| UnixName::Path(path.as_os_str().as_bytes().to_owned()));
-    let name = || address.as_abstract_namespace().map(|name| UnixName::Abstract(name.to_owned()));
-    Endpoint::Unix(path.or_else(name))
-}
-
-/// Has the runtime watch a socket.
-///
-/// # Errors
-/// Those of epoll_ctl(2).
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub(super) fn register<T: AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
-    // SAFETY: a `Socket` owns its descriptor, and stands for the same one for as long as it lives; a line's `Descriptor` goes before
-    // the socket that it is of.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
-    Ok(registered?)
 }
 
 /// listen(2) takes an `int`, and cuts it to `net.core.somaxconn` itself.

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::time::Instant;
 
 use super::line::{ClientWatch, Line};
-use crate::endpoint::Endpoint;
+use crate::config::Endpoint;
 
 /// An accepted connection, which remembers whether its client has finished sending.
 ///

@@ -3,11 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::Engines;
-use super::engine::Profile;
-use super::native::Native;
 use super::process::{self, Failure, Work};
 use super::recognise::needs;
+use crate::sandbox::{Engines, Native, Profile};
 
 /// The subcommand that makes this program such a process. Not for people.
 pub const COMMAND: &str = "compile";

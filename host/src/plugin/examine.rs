@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Engines;
-use super::bare::bare;
-use super::engine::Profile;
+use super::flatten::flatten;
 use super::process::{self, Failure, Work};
-use super::recognise::{Findings, Form, Kind, Recognised, recognise};
+use super::recognise::{Findings, Form, Recognised, recognise};
+use crate::sandbox::{Engines, GuestKind, Profile};
 
 /// The subcommand that makes this program such a process. Not for people.
 pub const COMMAND: &str = "examine";
@@ -61,9 +60,9 @@ pub(super) fn keep_here(file: &[u8], _: Duration) -> Result<Examined, Failure> {
 fn examined(file: &[u8]) -> Result<Examined, String> {
     let Recognised { findings, wasm } = recognise(file)?;
     let module = match &findings.kind {
-        Kind::Handler(interface, version) if Engines::profile_for(&findings.demand) == Profile::Small => {
+        GuestKind::Handler(interface, version) if Engines::profile_for(&findings.demand) == Profile::Small => {
             // A component that was made here has the adapter that it was given here.
-            bare(&wasm, *interface, version, findings.form == Form::TypedModule)
+            flatten(&wasm, *interface, version, findings.form == Form::TypedModule)
         }
         _ => None,
     };

@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::Refusal;
-use crate::config;
-use crate::events::is_plain;
-use crate::file::{self, LOOK, Opened, Stamp, WRITING};
+use super::load::Refusal;
+use crate::config::{self, LOOK, Opened, Stamp, WRITING, file, is_plain};
 
 /// The most that a plugin's file may hold, in bytes: five times what the largest runtimes take.
 const LARGEST: u64 = 128 << 20;

@@ -6,14 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-use super::{Guest, cache};
+use super::cache;
+use crate::sandbox::Guest;
 
 /// One loaded version of a plugin. New sessions take the current one; a session keeps the one it began with.
 #[derive(Debug)]
 pub struct Generation {
     /// The content's hash, which names it.
     pub id: Arc<str>,
-    pub guest: Box<dyn Guest>,
+    pub guest: Guest,
     code: OnceLock<Arc<[u8]>>,
     /// When what it still serves ends, once it is replaced or its server stops.
     pub deadline: DrainDeadline,
@@ -65,7 +66,7 @@ impl DrainDeadline {
 }
 
 impl Generation {
-    pub(super) fn new(id: Arc<str>, guest: Box<dyn Guest>) -> Self {
+    pub(super) fn new(id: Arc<str>, guest: Guest) -> Self {
         Self { id, guest, code: OnceLock::new(), deadline: DrainDeadline::default() }
     }
 

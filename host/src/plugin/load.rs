@@ -8,25 +8,19 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, component};
 
-use super::bare::Bare;
-use super::command::Command;
+use super::cache::{self, Cache};
 use super::compiler;
-use super::engine::Profile;
 use super::examine::{self, Examined};
-use super::fault::Fault;
-use super::guest::{Guest, Origin};
-use super::handler::Handler;
-use super::instance::State;
+use super::generation::Generation;
 use super::lanes::{Lane, Lanes};
-use super::limits::TABLE_ELEMENTS;
-use super::native::Native;
 use super::process::Failure;
-use super::recognise::{Demand, Findings, Form, Interface, Kind, unmet};
-use super::warm::Warm;
-use super::{Blueprint, Cache, Engines, Generation, cache};
-use crate::config::{self, ConfigError, ManifestFile, Settings, Size};
-use crate::counters::Tally;
-use crate::events::bounded;
+use super::recognise::{Findings, Form, unmet};
+use crate::config::{self, ConfigError, ManifestFile, Settings, Size, bounded};
+use crate::report::Tally;
+use crate::sandbox::{
+    Blueprint, Component, CoreModule, Demand, Engines, Fault, Guest, GuestKind, Interface, Native, Origin, Profile,
+    Program, State, TABLE_ELEMENTS,
+};
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
 pub const WARM_INSTANCES: u32 = 256;
@@ -65,7 +59,7 @@ pub struct Loaded {
     /// The layer of its manifest that came in the file.
     inside: ManifestFile,
     demand: Demand,
-    kind: Kind,
+    kind: GuestKind,
 }
 
 impl Loaded {
@@ -283,10 +277,11 @@ impl Loader {
     fn cached(&self, profile: Profile, wasm: &str) -> Option<Native> {
         let engine = self.engines.engine(profile);
         let code = self.cache.as_ref()?.read(&cache::code(engine, wasm))?;
-        // The cache gives back only entries that this user alone could have written, and whose content is whole.
-        Native::deserialize(engine, &code)
-            .inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again"))
-            .ok()
+        #[expect(unsafe_code, reason = "compiled code is taken in")]
+        // SAFETY: the cache gives back only entries that this user alone could have written, by this program, and whose content is
+        // whole.
+        let native = unsafe { Native::deserialize(engine, &code) };
+        native.inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again")).ok()
     }
 
     /// Compiles it, and keeps the code for the next run. What turns out to take longer than its lane has for it is uncompiled
@@ -307,8 +302,10 @@ impl Loader {
         if self.cache.as_ref().is_some_and(|cache| cache.write(&name, &code)) {
             self.keep(&uncompiled.file, &uncompiled.known);
         }
-        let native = Native::deserialize(engine, &code)
-            .map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
+        #[expect(unsafe_code, reason = "compiled code is taken in")]
+        // SAFETY: it is what this program's own process has made a moment ago, and no other could have given.
+        let native = unsafe { Native::deserialize(engine, &code) };
+        let native = native.map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
         self.compiled(uncompiled.resolved, &native).map(Draft::Compiled)
     }
 
@@ -401,16 +398,26 @@ struct Resolved {
     id: Arc<str>,
     inside: ManifestFile,
     demand: Demand,
-    kind: Kind,
+    kind: GuestKind,
 }
 
 /// Makes a generation of the code that another process of this same program gave it.
 ///
 /// # Errors
 /// Code of another version or with other settings.
-pub fn revive(engines: &Engines, blueprint: &Blueprint, code: &[u8], id: Arc<str>) -> wasmtime::Result<Generation> {
+///
+/// # Safety
+/// The code has to be what [`Generation::code`] gave: it is run as it is.
+#[expect(unsafe_code, reason = "compiled code is taken in")]
+pub unsafe fn revive(
+    engines: &Engines,
+    blueprint: &Blueprint,
+    code: &[u8],
+    id: Arc<str>,
+) -> wasmtime::Result<Generation> {
     let engine = engines.engine(blueprint.profile);
-    let native = Native::deserialize(engine, code)?;
+    // SAFETY: so it is, as the caller says.
+    let native = unsafe { Native::deserialize(engine, code) }?;
     // One request is all that it will serve.
     let warm = Arc::new(Semaphore::new(0));
     let guest = guest(&Linkers::default(), &native, blueprint.clone(), warm).map_err(wasmtime::Error::msg)?;
@@ -426,48 +433,46 @@ struct Linkers {
 
 impl Linkers {
     fn components(&self, engine: &Engine) -> &component::Linker<State> {
-        self.components.get_or_init(|| Handler::linker(engine))
+        self.components.get_or_init(|| Component::linker(engine))
     }
 
     fn modules(&self, engine: &Engine) -> &wasmtime::Linker<State> {
-        self.modules.get_or_init(|| Bare::linker(engine))
+        self.modules.get_or_init(|| CoreModule::linker(engine))
     }
 }
 
 /// The guest that the blueprint says the code is.
-fn guest(
-    linkers: &Linkers,
-    native: &Native,
-    blueprint: Blueprint,
-    warm: Arc<Semaphore>,
-) -> Result<Box<dyn Guest>, String> {
+fn guest(linkers: &Linkers, native: &Native, blueprint: Blueprint, warm: Arc<Semaphore>) -> Result<Guest, String> {
     Ok(match (blueprint.kind.clone(), native) {
-        (Kind::Handler(interface, version), Native::Component(component)) => {
+        (GuestKind::Handler(interface, version), Native::Component(component)) => {
             let linker = linkers.components(component.engine());
-            Box::new(Handler::new(linker, component, (interface, &version), blueprint, Warm::new(warm))?)
+            Guest::Component(Component::new(linker, component, (interface, &version), blueprint, warm)?)
         }
-        (Kind::Handler(interface, _), Native::Module(module)) => {
-            Box::new(Bare::new(linkers.modules(module.engine()), module, interface, blueprint, Warm::new(warm))?)
+        (GuestKind::Handler(interface, _), Native::Module(module)) => {
+            Guest::Module(CoreModule::new(linkers.modules(module.engine()), module, interface, blueprint, warm)?)
         }
-        (Kind::Command(export), Native::Component(component)) => {
-            Box::new(Command::of_component(linkers.components(component.engine()), component, &export, blueprint)?)
-        }
-        (Kind::Program, Native::Module(module)) => Box::new(Command::of_module(module, blueprint)?),
+        (GuestKind::Command(export), Native::Component(component)) => Guest::Program(Program::of_component(
+            linkers.components(component.engine()),
+            component,
+            &export,
+            blueprint,
+        )?),
+        (GuestKind::Program, Native::Module(module)) => Guest::Program(Program::of_module(module, blueprint)?),
         _ => return Err("its code is not of its kind".to_owned()),
     })
 }
 
 struct Compiled {
-    guest: Box<dyn Guest>,
+    guest: Guest,
     settings: Arc<Settings>,
     facts: Facts,
     id: Arc<str>,
     inside: ManifestFile,
     demand: Demand,
-    kind: Kind,
+    kind: GuestKind,
 }
 
-fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<(), Refusal> {
+fn fits(demand: Demand, kind: &GuestKind, settings: &Settings, name: &str) -> Result<(), Refusal> {
     let limit = settings.limits.memory;
     if demand.memory > limit {
         return Err(Refusal::plugin(format!(
@@ -490,7 +495,7 @@ fn fits(demand: Demand, kind: &Kind, settings: &Settings, name: &str) -> Result<
             demand.table_elements
         )));
     }
-    let Kind::Handler(interface, _) = kind else {
+    let GuestKind::Handler(interface, _) = kind else {
         // A program takes either as its stdin, but it ends with its request.
         return match settings.reuse {
             Some(_) => {

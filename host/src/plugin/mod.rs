@@ -1,47 +1,20 @@
-//! Plugins: from a file to something that serves requests. Nothing here knows of sockets.
+//! Plugins: from a file to a generation that serves.
 
-mod bare;
-mod blueprint;
 pub(crate) mod cache;
-mod calls;
-mod command;
 pub mod compiler;
-mod connection;
-mod contract;
-mod cpu;
-mod datagram;
-mod engine;
 pub mod examine;
-mod fault;
-mod files;
+pub(crate) mod flatten;
 mod folder;
 mod generation;
-mod guest;
-mod handler;
-mod instance;
 mod lanes;
-mod limits;
 mod load;
-mod native;
-mod output;
-mod patience;
-mod pipe;
 mod process;
 mod recognise;
-mod transfers;
-mod warm;
 mod watch;
 
-pub use bare::Session as Whole;
-pub use blueprint::Blueprint;
 pub use cache::Cache;
-pub use connection::Connection;
-pub use datagram::DatagramSocket;
-pub use engine::Engines;
-pub use fault::{Cause, Fault, Kind, Phase};
 pub use folder::{Files, Fingerprint, Folder, Found, Source, Unread, Version};
 pub use generation::{DrainDeadline, Generation};
-pub use guest::{Guest, Origin, Peer, Phases, Request, Running};
 pub use load::{Facts, Loaded, Loader, Refusal, STDIO, TRIALS, WARM_INSTANCES, revive};
 pub use recognise::identify;
 pub use watch::Watch;

@@ -15,8 +15,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_parent_process_death_signal, setrlimit,
 };
 
-use crate::config::Size;
-use crate::events::bounded;
+use crate::config::{Size, bounded};
 
 /// The longest that such a process may be there at all, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);

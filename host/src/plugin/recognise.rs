@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 pub(super) use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASI_0_1;
 use wasmparser::Parser;
 
-use self::binary::binary;
-use self::embedded::component_of;
-pub(super) use self::foreign::{needs, unmet};
-use self::survey::Survey;
-use super::contract::{PACKAGE, VERSION, is_spoken};
 use crate::config::{self, Size};
+use crate::sandbox::{Demand, GuestKind, Interface, PACKAGE, VERSION, is_spoken};
+use binary::binary;
+use embedded::component_of;
+pub(super) use foreign::{needs, unmet};
+use survey::Survey;
 
 /// What is accepted, for every message that refuses something.
 const WANTED: &str = "a component (or a core module with an embedded component type, or .wat text of either) that exports \
@@ -42,7 +42,7 @@ pub(super) struct Recognised {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Findings {
     pub(super) form: Form,
-    pub(super) kind: Kind,
+    pub(super) kind: GuestKind,
     /// Names of what it imports.
     pub(super) imports: Vec<String>,
     /// The text of its own manifest.
@@ -50,53 +50,6 @@ pub(super) struct Findings {
     pub(super) demand: Demand,
     /// By what a program would have sockets of its own, though its client is its stdin and stdout.
     pub(super) sockets: Option<String>,
-}
-
-/// The kinds of guest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Kind {
-    /// A handler, by the version of the contract that it speaks.
-    Handler(Interface, String),
-    /// A component that is an ordinary program, by the name of its export.
-    Command(String),
-    /// A core module that is an ordinary program.
-    Program,
-}
-
-impl Kind {
-    /// As users call it.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Handler(interface, _) => interface.name(),
-            Self::Command(_) | Self::Program => "command",
-        }
-    }
-
-    /// What it keeps to.
-    pub(super) fn contract(&self) -> String {
-        match self {
-            Self::Handler(_, version) => format!("{PACKAGE}@{version}"),
-            Self::Command(export) => export.clone(),
-            Self::Program => "WASI 0.1".to_owned(),
-        }
-    }
-}
-
-/// What a handler serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Interface {
-    Stream,
-    Datagram,
-}
-
-impl Interface {
-    /// As the contract calls it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Stream => "stream-handler",
-            Self::Datagram => "datagram-handler",
-        }
-    }
 }
 
 /// What stood in the file.
@@ -117,20 +70,6 @@ impl std::fmt::Display for Form {
             Self::Module => "core module",
         })
     }
-}
-
-/// What one instance takes to begin with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Demand {
-    pub(super) memories: u32,
-    /// Bytes, over all memories.
-    pub(super) memory: u64,
-    pub(super) tables: u32,
-    /// Of the largest table.
-    pub(super) table_elements: u64,
-    pub(super) core_instances: u32,
-    /// Bytes that the host keeps for it beside its memories and tables.
-    pub(super) upkeep: u64,
 }
 
 /// Tells a plugin from anything else.
@@ -182,7 +121,7 @@ fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
         } else if let Some(flaw) = misfit() {
             return Err(flaw);
         } else if survey.is_program() {
-            return recognised(wasm.into_owned(), Form::Module, Kind::Program, survey);
+            return recognised(wasm.into_owned(), Form::Module, GuestKind::Program, survey);
         } else {
             let remedy = "`wasm-tools component embed` adds one";
             let what = format!("a core module without a component type ({remedy}), and without `_start`");
@@ -199,7 +138,7 @@ fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
     recognised(wasm, form, kind, survey)
 }
 
-fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<Recognised, Flaw> {
+fn recognised(wasm: Vec<u8>, form: Form, kind: GuestKind, survey: Survey) -> Result<Recognised, Flaw> {
     if survey.imports.len() > MOST_IMPORTS {
         let what = format!("it imports {} things, and {MOST_IMPORTS} is the most that it may", survey.imports.len());
         return Err(Flaw::Near(what));
@@ -220,14 +159,14 @@ fn recognised(wasm: Vec<u8>, form: Form, kind: Kind, survey: Survey) -> Result<R
             String::from_utf8(text).map_err(|_| Flaw::Near("its section wharf:manifest is not UTF-8 text".to_owned()))
         })
         .transpose()?;
-    let of_0_1 = |kind: &Kind| {
+    let of_0_1 = |kind: &GuestKind| {
         let accepts = |(module, name): &&(String, String)| module == WASI_0_1 && name == "sock_accept";
-        let import = survey.core_imports.iter().find(accepts).filter(|_| *kind == Kind::Program);
+        let import = survey.core_imports.iter().find(accepts).filter(|_| *kind == GuestKind::Program);
         import.map(|(module, name)| format!("{module}.{name}"))
     };
-    let of_0_2 = |kind: &Kind| {
+    let of_0_2 = |kind: &GuestKind| {
         let import = survey.imports.iter().find(|import| import.starts_with("wasi:sockets/tcp"));
-        import.filter(|_| matches!(kind, Kind::Command(_))).cloned()
+        import.filter(|_| matches!(kind, GuestKind::Command(_))).cloned()
     };
     let sockets = of_0_1(&kind).or_else(|| of_0_2(&kind));
     let findings = Findings { form, kind, imports: survey.imports, manifest, demand: survey.demand, sockets };
@@ -239,7 +178,7 @@ fn damaged(error: wasmparser::BinaryReaderError) -> String {
 }
 
 /// What a component is by its exports.
-fn kind(exports: &[String]) -> Result<Kind, Flaw> {
+fn kind(exports: &[String]) -> Result<GuestKind, Flaw> {
     let bounded = || exports.iter().filter(|name| name.len() <= LONGEST_NAME);
     let exported: Vec<(Interface, &str)> = [Interface::Stream, Interface::Datagram]
         .into_iter()
@@ -250,7 +189,7 @@ fn kind(exports: &[String]) -> Result<Kind, Flaw> {
         .collect();
     let mut of_this_host = exported.iter().filter(|(_, version)| is_spoken(version));
     match (of_this_host.next(), of_this_host.next(), exported.first()) {
-        (Some((interface, version)), None, _) => return Ok(Kind::Handler(*interface, (*version).to_owned())),
+        (Some((interface, version)), None, _) => return Ok(GuestKind::Handler(*interface, (*version).to_owned())),
         (Some(_), Some(_), _) => {
             let what = "both a stream handler and a datagram handler; it has to be one, and the other another plugin";
             return Err(Flaw::Near(what.to_owned()));
@@ -263,7 +202,7 @@ fn kind(exports: &[String]) -> Result<Kind, Flaw> {
         (None, _, None) => {}
     }
     if let Some(run) = bounded().find(|name| name.starts_with("wasi:cli/run@0.2.")) {
-        return Ok(Kind::Command(run.clone()));
+        return Ok(GuestKind::Command(run.clone()));
     }
     let exports_a = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
     Err(Flaw::Other(match exports {

@@ -5,8 +5,7 @@ use tokio::time::Instant;
 use super::loading::Claims;
 use super::serving::Serving;
 use super::{RETRY, Supervisor};
-use crate::config::Address;
-use crate::file::LOOK;
+use crate::config::{Address, LOOK};
 
 impl Supervisor {
     /// Has listeners go from plugins that no longer want them to those that do, and closes those that nobody wants.

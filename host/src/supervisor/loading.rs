@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::capacity::room_for_a_thread;
-use crate::config::{Address, ManifestFile, Origin};
-use crate::file::{LOOK, WRITING};
+use crate::config::{Address, LOOK, ManifestFile, Origin, WRITING};
 use crate::plugin::{Files, Fingerprint, Found, Generation, Loaded, Loader, Refusal, Unread, Version};
 
 /// How long somebody may be writing a plugin's file before the log says what is waited for.

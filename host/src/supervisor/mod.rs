@@ -19,14 +19,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::budget::Budget;
 use crate::capacity::outlive_file_size_limit;
-use crate::commons::Commons;
-use crate::config::{Address, HostConfig};
-use crate::events::Event;
-use crate::file::{LOOK, WRITING, places_of};
+use crate::config::{Address, HostConfig, LOOK, WRITING, places_of};
+use crate::listen::Budget;
 use crate::plugin::{Fingerprint, Folder, Found, Loaded, Loader, Source, Watch};
-use crate::systemd::Manager;
+use crate::report::{Event, Manager};
+use crate::session::Commons;
 use crate::upgrade::{Predecessor, Program, Upgrade};
 use addresses::is_claimed;
 use loading::{Claims, Load};

@@ -8,8 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Supervisor;
 use crate::config::Settings;
 use crate::plugin::{Generation, Loaded};
-use crate::server::Service;
-use crate::session::Terms;
+use crate::session::{Service, Terms};
 
 /// How long before its drain deadline a session is told of it, if that is half of its time at most.
 const NOTICE: Duration = Duration::from_secs(5);

@@ -4,13 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::replaced::Replaced;
-use crate::commons::Commons;
 use crate::config::{Address, Settings};
-use crate::events::Event;
-use crate::listen::Handed;
+use crate::listen::{Handed, overlap};
 use crate::plugin::Loaded;
-use crate::ports::overlap;
-use crate::server::{Server, Service};
+use crate::report::Event;
+use crate::session::{Commons, Server, Service};
 
 /// One plugin that serves.
 pub(super) struct Serving {

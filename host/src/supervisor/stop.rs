@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{End, Supervisor};
 use crate::config::Address;
-use crate::events::Event;
 use crate::plugin::Loaded;
+use crate::report::Event;
 
 /// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
 const LAST: Duration = Duration::from_secs(5);

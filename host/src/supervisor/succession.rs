@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::serving::Serving;
 use super::stop::Stop;
 use super::{End, Supervisor};
-use crate::events::Event;
+use crate::report::Event;
 use crate::upgrade::{Handover, PATIENCE, Predecessor, Upgrade};
 
 impl Supervisor {

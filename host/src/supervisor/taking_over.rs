@@ -7,8 +7,8 @@ use super::loading::{Claims, Load, Outcome, Task, Tried};
 use super::serving::Serving;
 use super::{End, HALF_WRITTEN, POLL, Supervisor};
 use crate::config::Address;
-use crate::events::Event;
 use crate::plugin::{Fingerprint, Found, Refusal};
+use crate::report::Event;
 
 impl Supervisor {
     /// Begins to load what was found, if it is not what was loaded last.

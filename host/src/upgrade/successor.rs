@@ -13,11 +13,11 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::VARIABLE;
+use super::program::Program;
 use super::wire::{self, GO, Inventory, News};
-use super::{Program, VARIABLE};
-use crate::activation;
 use crate::config::Address;
-use crate::listen::Handed;
+use crate::listen::{Handed, activation};
 
 /// How long an ended process may take to be seen as such.
 const LAST: Duration = Duration::from_secs(5);

@@ -13,8 +13,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::choices::Choices;
 use super::shape::{Shape, Waits};
-use crate::endpoint::{Endpoint, UnixName};
-use crate::plugin::{Connection, DatagramSocket, Peer};
+use crate::config::{Endpoint, UnixName};
+use crate::sandbox::{Connection, DatagramSocket, Peer};
 
 /// For longer than a guest's memory is left as it is.
 const QUIET: Duration = Duration::from_millis(1100);

@@ -11,13 +11,13 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::TOTALS;
 use super::client::Sent;
 use super::module::{CLOCK, RANDOM};
-use crate::plugin::{Kind, Phase};
+use crate::report::{FaultKind, Phase};
 
 /// What came of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) sent: Sent,
-    pub(super) failures: Vec<(Phase, Kind, u64)>,
+    pub(super) failures: Vec<(Phase, FaultKind, u64)>,
     /// Errors that its phases returned, and what it printed.
     pub(super) said: Vec<String>,
 }

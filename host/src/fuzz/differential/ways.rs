@@ -12,10 +12,10 @@ use super::seen::{Lines, Log, Outcome, conceal};
 use super::shape::Waits;
 use super::{Program, SESSIONS, TOTALS};
 use crate::config::{ManifestFile, Settings};
-use crate::counters::Tally;
-use crate::file_work::FileWork;
-use crate::plugin::{Engines, Generation, Kind, Loaded, Loader, Origin, Refusal, Request, Running, revive};
-use crate::session::{self, Opening, Terms};
+use crate::plugin::{Generation, Loaded, Loader, Refusal, revive};
+use crate::report::{FaultKind, Tally};
+use crate::sandbox::{Engines, FileWork, Origin, Request, Running};
+use crate::session::{Opening, Terms, run};
 
 /// How many sessions are at once, where any are.
 const AT_ONCE: usize = 3;
@@ -129,7 +129,7 @@ impl Host {
         let (peer, _) = program.scripts[0].play();
         let request = Request { peer, origin: Arc::new(origin), settings: settings.clone() };
         let running = self.runtime.block_on(generation.guest.instantiate(request));
-        if matches!(running, Ok(Running::Whole(_))) {
+        if matches!(running, Ok(Running::Module(_))) {
             TOTALS.bare.fetch_add(1, Relaxed);
         }
     }
@@ -138,7 +138,9 @@ impl Host {
     fn made_anew(&self, loaded: &Loaded) -> Loaded {
         let blueprint = loaded.generation.guest.blueprint();
         let code = loaded.generation.code().expect("its code can be given away");
-        let generation = revive(&self.engines, &blueprint, &code, loaded.generation.id.clone());
+        #[expect(unsafe_code, reason = "compiled code is taken in")]
+        // SAFETY: it was given away a line above.
+        let generation = unsafe { revive(&self.engines, &blueprint, &code, loaded.generation.id.clone()) };
         let mut anew = loaded.clone();
         anew.generation = Arc::new(generation.expect("it is this program's own"));
         anew
@@ -208,7 +210,10 @@ impl Host {
         let outcome = |(number, (heard, tally)): (usize, (Arc<Heard>, Arc<Tally>))| {
             let said = lines.remove(&name(number)).unwrap_or_default();
             let failures = tally.failures();
-            assert!(failures.iter().all(|(_, kind, _)| *kind != Kind::Host), "the host failed: {failures:?} {said:?}");
+            assert!(
+                failures.iter().all(|(_, kind, _)| *kind != FaultKind::Host),
+                "the host failed: {failures:?} {said:?}"
+            );
             let mut sent = heard.take();
             conceal(&mut sent.bytes);
             sent.datagrams.iter_mut().for_each(|(bytes, _)| conceal(bytes));
@@ -236,5 +241,5 @@ fn begin(
         files: Arc::new(FileWork::new(tally.clone())),
     };
     let opening = Opening { client: script.client.clone(), server: script.server.clone(), peer, watch: None };
-    (session::serve(opening, Arc::new(terms), ()), tally, heard)
+    (run::serve(opening, Arc::new(terms), ()), tally, heard)
 }

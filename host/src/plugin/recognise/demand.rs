@@ -5,7 +5,7 @@ use wasmparser::{
     ComponentTypeRef, Encoding, Instance, Payload,
 };
 
-use super::Demand;
+use crate::sandbox::Demand;
 
 /// Counts while a file is read, payload by payload.
 #[derive(Default)]

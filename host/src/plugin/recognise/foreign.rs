@@ -3,7 +3,8 @@
 use wasmparser::{Validator, WasmFeatures};
 
 use super::survey::Survey;
-use super::{PACKAGE, VERSION, WASI_0_1, shortened, shown};
+use super::{WASI_0_1, shortened, shown};
+use crate::sandbox::{PACKAGE, VERSION};
 
 /// A core module that was made for something else, as one of its imports shows.
 struct Sign {

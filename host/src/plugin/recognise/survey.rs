@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
-use super::Demand;
 use super::demand::Count;
 use super::upkeep::Upkeep;
+use crate::sandbox::Demand;
 
 /// One pass over a component, or a core module.
 #[derive(Default)]

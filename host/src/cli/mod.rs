@@ -1,0 +1,8 @@
+//! The commands.
+
+mod args;
+pub mod check;
+pub(crate) mod scaffold;
+pub mod serve;
+
+pub use args::{Arguments, Command, Exit};

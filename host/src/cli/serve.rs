@@ -1,0 +1,104 @@
+//! `wharf serve` and `wharf run`: puts a host together, and runs it to its end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::level_filters::LevelFilter;
+
+use crate::capacity::{Capacity, ListenerRoom};
+use crate::listen::{Budget, Handed, Inherited, Ports};
+use crate::plugin::{Cache, Loader, TRIALS, WARM_INSTANCES};
+use crate::report::{Manager, log};
+use crate::sandbox::Engines;
+use crate::session::{Commons, SPARE_INSTANCES};
+use crate::supervisor::{End, Plan, Supervisor};
+use crate::upgrade::{Predecessor, Program};
+
+/// What the command line asked for.
+pub struct Host {
+    pub plan: Plan,
+    pub cache: Option<PathBuf>,
+    pub log: LevelFilter,
+}
+
+/// Serves until told to stop, on `sockets` where plugins ask for their addresses.
+///
+/// # Errors
+/// The machine does not give what serving takes, or a host that is to be replaced does not give its sockets.
+pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
+    let program = Program::of_this_process().context("the path of this program is not known")?;
+    log::to_stderr(host.log);
+    let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
+    let loader = loader(capacity.sessions, host.cache, true)?;
+    tracing::info!(
+        max_connections = capacity.sessions,
+        descriptors = capacity.descriptors,
+        mappings = capacity.mappings,
+        "wharf {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(Engines::prepare_thread)
+        .build()
+        .context("no async runtime")?;
+    let end = runtime.block_on(async {
+        let predecessor = Predecessor::meet().await?.map(|(predecessor, left)| {
+            sockets.extend(left);
+            predecessor
+        });
+        let cap = Arc::new(Semaphore::new(capacity.sessions as usize));
+        let listener_room = ListenerRoom::new(capacity, cap.clone());
+        let commons = Commons {
+            cap: cap.clone(),
+            spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
+            sessions: TaskTracker::new(),
+            left_behind: TaskTracker::new(),
+            children: TaskTracker::new(),
+            kill: CancellationToken::new(),
+            budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
+            ports: Ports::default(),
+            inherited: Inherited::new(sockets, &listener_room),
+            listener_room,
+            counters: Arc::default(),
+        };
+        let supervisor = Supervisor::new(host.plan, Arc::new(loader), commons, program, Manager::of_this_process());
+        supervisor.run(predecessor).await.context("signals can't be listened for")
+    });
+    // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
+    // of errors that never were.
+    std::mem::forget(runtime);
+    Ok(match end? {
+        End::Stopped => ExitCode::SUCCESS,
+        End::Failed | End::AtOnce => ExitCode::FAILURE,
+    })
+}
+
+/// A loader with room for so many sessions, which gives way to them if it is `behind`.
+///
+/// # Errors
+/// The machine does not give the address space, or the mappings.
+pub fn loader(sessions: u32, cache: Option<PathBuf>, behind: bool) -> anyhow::Result<Loader> {
+    // Every plugin that is loaded is tried out in an instance.
+    let engines = Engines::new(sessions.saturating_add(SPARE_INSTANCES + WARM_INSTANCES + TRIALS))
+        .map_err(anyhow::Error::from)
+        .with_context(|| {
+            format!(
+                "no room for {sessions} sandboxes, each of which takes 4 GiB of addresses (not of memory); lift the limit of them \
+                 (ulimit -v, LimitAS=), or set max-connections lower in wharf.toml"
+            )
+        })?;
+    let cache = cache.and_then(|folder| match Cache::open(&folder) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            tracing::warn!(%error, "compiled code is not kept between runs");
+            None
+        }
+    });
+    Ok(Loader::new(engines, cache, behind))
+}

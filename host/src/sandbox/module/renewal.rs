@@ -1,0 +1,70 @@
+//! Puts a sandbox back into its first state, byte by byte, so that the next request has a fresh one without one being made.
+//!
+//! All that a handler's code can change is its memory and its mutable globals: [`rewrite`](crate::plugin::flatten::rewrite) has looked, and names
+//! them. What its memory and its globals begin with is learnt from an instance in which nothing was called yet.
+
+use std::sync::{Arc, OnceLock};
+
+use wasmtime::{Global, Instance, Memory, Module, ModuleExport, Store};
+
+use super::super::state::State;
+use super::abi::{PAGES, state};
+use super::image::{First, Image};
+
+/// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
+pub(super) const MOST: usize = 512 << 10;
+
+/// How a sandbox of a module is put back.
+pub(super) struct Renewal {
+    globals: Vec<ModuleExport>,
+    first: Arc<OnceLock<First>>,
+}
+
+impl Renewal {
+    /// None if code of this module can change what can't be put back.
+    pub(super) fn of(module: &Module) -> Option<Self> {
+        let pages = module.get_export_index(PAGES)?;
+        let globals = (0..).map_while(|number| module.get_export_index(&state(number)));
+        Some(Self { globals: globals.chain([pages]).collect(), first: Arc::default() })
+    }
+
+    /// Remembers the state of an instance in which nothing was called yet.
+    pub(super) fn learn(&self, store: &mut Store<State>, instance: Instance, memory: Memory) {
+        let mut globals = Vec::new();
+        for global in self.globals(store, instance) {
+            globals.push(global.get(&mut *store));
+        }
+        let memory = memory.data(&*store);
+        if memory.len() <= MOST {
+            // All first states of a module are the same.
+            let _ = self.first.set(First { memory: Image::of(memory), globals });
+        }
+    }
+
+    /// What it is put back into, once that is known.
+    pub(super) fn first(&self) -> &Arc<OnceLock<First>> {
+        &self.first
+    }
+
+    /// Puts it back; false if it is to be dropped. The request before ended well, and nothing is being called.
+    pub(super) fn renew(&self, store: &mut Store<State>, instance: Instance, memory: Memory) -> bool {
+        let Some(first) = self.first.get() else { return false };
+        // What it had open there is not in its memory.
+        if store.data().has_wasi() || memory.data_size(&*store) > MOST {
+            return false;
+        }
+        for (global, value) in self.globals(store, instance).into_iter().zip(&first.globals) {
+            if global.set(&mut *store, *value).is_err() {
+                return false;
+            }
+        }
+        first.memory.put_back(memory.data_mut(&mut *store));
+        store.data_mut().exchange.reset();
+        true
+    }
+
+    fn globals(&self, store: &mut Store<State>, instance: Instance) -> Vec<Global> {
+        let exports = self.globals.iter().map(|export| instance.get_module_export(&mut *store, export));
+        exports.filter_map(|export| export?.into_global()).collect()
+    }
+}
