@@ -379,7 +379,7 @@ fn the_units_of_the_manual_are_right() {
             ("ListenDatagram", true) => format!("unixgram://{value}"),
             _ => continue,
         };
-        url.parse::<wharf::config::Address>().unwrap_or_else(|error| panic!("{error}"));
+        url.parse::<wharf::config::ListenAddress>().unwrap_or_else(|error| panic!("{error}"));
         assert!(page.contains(&format!("\"{url}\"")), "the page has a manifest for {url}");
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::guests::{rust, shipped};
+use crate::harness::guests::{rust, shipped, stays};
 use crate::harness::observe::until;
 use crate::harness::{CONCURRENCIES, Client, Family, Folder, Wharf, answer, answers, ask_url, fixture};
 
@@ -73,7 +73,7 @@ fn a_thread_left_behind_at_close() {
         let folder = Folder::new();
         let settings = "concurrency = 'thread'\ntimeouts.drain = '200ms'";
         folder.manifest("answers", &format!("{}{settings}", family.listen(&folder, "answers")));
-        folder.plugin("answers", &answers("A"));
+        folder.plugin("answers", &stays("A"));
         let wharf = Wharf::serve(&folder);
         let url = wharf.url("answers");
         let mut clients: Vec<Client> = (0..5).map(|_| Client::dial(&url)).collect();

@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use wharf::fuzz::{Program, concealed};
+use wharf::fuzz::{Sample, concealed};
 
 use crate::fuzzing::Dice;
 use crate::harness::guests::Guest;
@@ -18,12 +18,12 @@ const PROGRAMS: usize = 16;
 const ROUNDS: usize = 5;
 
 /// Programs that are plugins, and what their clients are to hear.
-fn programs(seed: u64) -> Vec<(Program, Conversations)> {
+fn programs(seed: u64) -> Vec<(Sample, Conversations)> {
     let mut dice = Dice(seed);
     let mut programs = Vec::new();
     while programs.len() < PROGRAMS {
         let data: Vec<u8> = (0..2000 + dice.below(2000)).map(|_| dice.next() as u8).collect();
-        let mut program = Program::plain(&data);
+        let mut program = Sample::plain(&data);
         if let Some(conversations) = program.conversations() {
             programs.push((program, conversations));
         }

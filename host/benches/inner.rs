@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
-use wharf::config::{self, Endpoint, ManifestFile, Settings};
+use wharf::config::{self, ManifestFile, Settings, SocketAddress};
 use wharf::plugin::{Cache, Generation, Loaded, Loader, identify};
-use wharf::report::Tally;
+use wharf::report::PluginStats;
 use wharf::sandbox::{Connection, Engines, Origin, Peer, Request, Running};
 
 /// As the binary has it.
@@ -84,7 +84,8 @@ fn loader(cache: Option<&Path>) -> Arc<Loader> {
 
 async fn load(loader: &Arc<Loader>, plugin: Vec<u8>) -> Loaded {
     let beside = "listen = 'tcp://127.0.0.1:1'";
-    let beside = ManifestFile::parse(beside, config::Origin::Operator(Path::new("echo.toml"))).expect("a manifest");
+    let beside =
+        ManifestFile::parse(beside, config::ManifestOrigin::Operator(Path::new("echo.toml"))).expect("a manifest");
     loader.load("echo", plugin, beside, ManifestFile::default()).await.expect("a plugin")
 }
 
@@ -125,10 +126,10 @@ fn loading(criterion: &mut Criterion) {
 fn serving(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let Loaded { generation, settings, .. } = runtime.block_on(load(&loader(None), echo()));
-    let nobody = Endpoint::Unix(None);
+    let nobody = SocketAddress::Unix(None);
     let origin = Origin {
         plugin: "echo".into(),
-        tally: Arc::new(Tally::new("echo")),
+        stats: Arc::new(PluginStats::new("echo")),
         generation: generation.id.clone(),
         client: nobody.clone(),
         server: nobody,

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Address;
+use crate::config::ListenAddress;
 
 /// Mappings of one pooled instance: two for its stack's slot, two for its memory while it lives.
 const MAPPINGS: u64 = 4;
@@ -20,7 +20,7 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// Descriptors that no listener gets: with these the folder is read, and plugins are loaded.
 const RESERVED_DESCRIPTORS: u64 = 64;
 /// More than this is of use to few, and its room takes time to make at start.
-const MOST: u64 = 10_000;
+const MAX_SANDBOXES: u64 = 10_000;
 
 /// What bounds the number of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Capacity {
 ///
 /// # Errors
 /// Those of mmap(2): ENOMEM for want of memory or addresses, at RLIMIT_AS or RLIMIT_DATA, or at `vm.max_map_count`.
-pub fn room_for_a_thread() -> io::Result<()> {
+pub(crate) fn room_for_a_thread() -> io::Result<()> {
     /// std's stacks have 2 MiB; what comes with them is little.
     const TAKES: usize = 4 << 20;
     #[expect(unsafe_code, reason = "no safe call asks the kernel for as much, and gives it back")]
@@ -75,7 +75,7 @@ pub fn room_for_a_thread() -> io::Result<()> {
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn outlive_file_size_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
@@ -108,11 +108,11 @@ impl ListenerRoom {
     ///
     /// # Errors
     /// There is none: the reserve would be touched.
-    pub fn take(&self, address: &Address) -> io::Result<ListenerPlace> {
+    pub fn take(&self, address: &ListenAddress) -> io::Result<ListenerPlace> {
         // The socket, and its copy while a successor is handed it. A file that stands for a socket has two more.
         let count = match address {
-            Address::Tcp(_) | Address::Udp(_) => 2,
-            Address::Unix(_) | Address::Unixgram(_) => 4,
+            ListenAddress::Tcp(_) | ListenAddress::Udp(_) => 2,
+            ListenAddress::Unix(_) | ListenAddress::Unixgram(_) => 4,
         };
         let take = |from: &Arc<Semaphore>| from.clone().try_acquire_many_owned(count).ok();
         let place = take(&self.free).map(|own| ListenerPlace { _own: Some(own), _session: None }).or_else(|| {
@@ -138,7 +138,7 @@ fn sessions(descriptors: u64, mappings: u64, asked: Option<u32>) -> u32 {
     // A process short of descriptors still gives half of them to its clients.
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
     let by_mappings = mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS;
-    let wanted = asked.map_or(MOST, u64::from);
+    let wanted = asked.map_or(MAX_SANDBOXES, u64::from);
     u32::try_from(wanted.min(by_descriptors).min(by_mappings).max(1)).unwrap_or(u32::MAX)
 }
 

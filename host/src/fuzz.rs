@@ -10,13 +10,13 @@ use clap::ValueEnum;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{scaffold::Language, scaffold::Name};
-use crate::config::{Address, HostConfig, ManifestFile, Origin, Settings, Size, Span};
+use crate::config::{HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Settings, Size, Span};
 use crate::plugin::{Loader, cache, identify};
 use crate::sandbox::Engines;
 
 mod differential;
 
-pub use differential::{Program, TOTALS, Totals, concealed, differential};
+pub use differential::{Sample, TOTALS, Totals, concealed, differential};
 
 /// Where a fuzzer's operator would have his file.
 const BESIDE: &str = "/nowhere/fuzz.toml";
@@ -25,24 +25,23 @@ const BESIDE: &str = "/nowhere/fuzz.toml";
 pub fn manifest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let nothing = ManifestFile::default;
-    match ManifestFile::parse(text, Origin::Operator(Path::new(BESIDE))) {
+    match ManifestFile::parse(text, ManifestOrigin::Operator(Path::new(BESIDE))) {
         Ok(file) => {
             one_line(Settings::resolve("fuzz", file.clone(), nothing(), nothing()));
             one_line(Settings::resolve("fuzz", nothing(), nothing(), file));
         }
         Err(error) => plain(&error),
     }
-    let inside = match ManifestFile::parse(text, Origin::Plugin("fuzz")) {
+    let inside = match ManifestFile::parse(text, ManifestOrigin::Plugin("fuzz")) {
         Ok(inside) => inside,
         Err(error) => return plain(&error),
     };
     let Some(settings) = one_line(Settings::resolve("fuzz", nothing(), inside, nothing())) else { return };
-    let loopback =
-        |address: &Address| matches!(address, Address::Tcp(addr) | Address::Udp(addr) if addr.ip().is_loopback());
+    let loopback = |address: &ListenAddress| matches!(address, ListenAddress::Tcp(addr) | ListenAddress::Udp(addr) if addr.ip().is_loopback());
     assert!(settings.listen.iter().all(loopback), "it listens beyond loopback: {:?}", settings.listen);
     assert_eq!(settings.grants, Default::default(), "it grants itself something");
     let here = "listen = 'tcp://127.0.0.1:1'";
-    let operators = ManifestFile::parse(here, Origin::Operator(Path::new(BESIDE))).expect("a manifest");
+    let operators = ManifestFile::parse(here, ManifestOrigin::Operator(Path::new(BESIDE))).expect("a manifest");
     let limits = Settings::resolve("fuzz", operators, nothing(), nothing()).expect("settings").limits;
     assert!(settings.limits.memory <= limits.memory && settings.limits.cpu <= limits.cpu, "{:?}", settings.limits);
 }
@@ -56,7 +55,7 @@ pub fn host_config(data: &[u8]) {
 /// As an address: one that is read prints as text that is read as the same, in one line.
 pub fn addresses(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    match text.parse::<Address>() {
+    match text.parse::<ListenAddress>() {
         Ok(address) => {
             plain(&address);
             assert_eq!(address.to_string().parse(), Ok(address.clone()), "{address} is read as another");
@@ -91,7 +90,7 @@ pub fn quantities(data: &[u8]) {
         "grants.send-to",
     ] {
         let line = format!("listen = 'tcp://127.0.0.1:1'\n{key} = {value}");
-        let file = one_line(ManifestFile::parse(&line, Origin::Operator(Path::new(BESIDE))));
+        let file = one_line(ManifestFile::parse(&line, ManifestOrigin::Operator(Path::new(BESIDE))));
         let Some(file) = file else { continue };
         let nothing = ManifestFile::default();
         let settings =
@@ -152,7 +151,7 @@ pub fn load(data: &[u8]) {
     let datagrams = data.windows(16).any(|window| window == b"datagram-handler");
     let scheme = if datagrams { "udp" } else { "tcp" };
     let text = format!("listen = '{scheme}://127.0.0.1:1'\ntimeouts.setup = '2s'\nlimits.cpu = '100ms'");
-    let beside = ManifestFile::parse(&text, Origin::Operator(Path::new(BESIDE))).expect("a manifest");
+    let beside = ManifestFile::parse(&text, ManifestOrigin::Operator(Path::new(BESIDE))).expect("a manifest");
     if let Err(refusal) = runtime.block_on(loader.load("fuzz", data.to_vec(), beside, ManifestFile::default())) {
         let reason = refusal.to_string();
         assert!(!reason.starts_with("the host failed"), "{reason}");

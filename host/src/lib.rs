@@ -2,8 +2,7 @@
 //! through them.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
-pub mod alarm;
-pub mod capacity;
+pub(crate) mod capacity;
 pub mod cli;
 pub mod config;
 #[doc(hidden)]
@@ -13,5 +12,6 @@ pub mod plugin;
 pub mod report;
 pub mod sandbox;
 pub mod session;
-pub mod supervisor;
-pub mod upgrade;
+pub(crate) mod supervisor;
+pub(crate) mod timer;
+pub(crate) mod upgrade;

@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
 /// How long whoever reads our output gets for the last of it.
-const LAST: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let sockets = activation::sockets();
@@ -43,8 +43,8 @@ fn main() -> ExitCode {
         Command::Examine { seconds } => Ok(examine::run(seconds)),
         Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),
     };
-    report::flush(LAST);
-    log::flush(LAST);
+    report::flush(FLUSH_TIMEOUT);
+    log::flush(FLUSH_TIMEOUT);
     match outcome {
         Ok(Ok(status)) => status,
         // Whoever read our output has had enough, as `head` does.

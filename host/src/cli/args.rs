@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use super::scaffold::{Language, Project};
-use super::serve::Host;
-use crate::config::{self, Address, ConfigError, HostConfig, ManifestFile, Origin, Span};
-use crate::plugin::{Folder, Source, compiler, examine};
+use super::serve::ServeOptions;
+use crate::config::{self, ConfigError, HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Span};
+use crate::plugin::{Folder, PluginSource, compiler, examine};
 use crate::session::child;
 use crate::supervisor::Plan;
 
@@ -172,7 +172,7 @@ impl Common {
 impl Serve {
     /// # Errors
     /// A folder, a configuration or an operator's manifest that is wrong.
-    pub fn resolve(self) -> Result<Host, ConfigError> {
+    pub fn resolve(self) -> Result<ServeOptions, ConfigError> {
         let waiting = !folder_is_there(&self.dir)?;
         let (config_file, config) = match self.config {
             Some(file) => {
@@ -189,7 +189,7 @@ impl Serve {
             check_manifests(&self.dir)?;
         }
         let plan = Plan {
-            source: Source::Folder(self.dir),
+            source: PluginSource::Folder(self.dir),
             config_file: Some(config_file),
             config,
             listen: None,
@@ -197,14 +197,14 @@ impl Serve {
             timeout: None,
             strict: false,
         };
-        Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
+        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log })
     }
 }
 
 impl Run {
     /// # Errors
     /// No such file, or a configuration or manifest that is wrong.
-    pub fn resolve(mut self) -> Result<Host, ConfigError> {
+    pub fn resolve(mut self) -> Result<ServeOptions, ConfigError> {
         // `--listen URL… FILE` reads as well as `FILE --listen URL…`, though clap takes FILE for one more URL then.
         let last_is_no_url =
             |listen: &[String]| listen.len() > 1 && listen.last().is_some_and(|url| !url.contains("://"));
@@ -212,7 +212,7 @@ impl Run {
             self.file = self.listen.pop().map(PathBuf::from);
         }
         let file = self.file.ok_or_else(|| ConfigError::new("run", "which plugin? `wharf run FILE --listen URL`"))?;
-        let listen: Vec<Address> = self
+        let listen: Vec<ListenAddress> = self
             .listen
             .iter()
             .map(|url| url.parse().map_err(|error| ConfigError::new("--listen", error)))
@@ -228,7 +228,7 @@ impl Run {
         };
         check_manifest(&file.with_extension("toml"))?;
         let plan = Plan {
-            source: Source::File(file),
+            source: PluginSource::File(file),
             config_file: self.config,
             config,
             listen: (!listen.is_empty()).then_some(listen),
@@ -236,7 +236,7 @@ impl Run {
             timeout: self.timeout.map(|span| span.0),
             strict: true,
         };
-        Ok(Host { plan, cache: self.common.cache(), log: self.common.log })
+        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log })
     }
 }
 
@@ -290,12 +290,12 @@ fn folder_is_there(dir: &Path) -> Result<bool, ConfigError> {
 /// An operator's manifest that is wrong ends a start, as wrong configuration does everywhere; once the host serves, it
 /// costs no more than itself.
 fn check_manifests(dir: &Path) -> Result<(), ConfigError> {
-    let found = Folder::new(Source::Folder(dir.to_owned())).scan();
+    let found = Folder::new(PluginSource::Folder(dir.to_owned())).scan();
     let found = found.map_err(|error| ConfigError::new(dir.display(), error))?;
     found.values().try_for_each(|found| check_manifest(found.manifest()))
 }
 
 fn check_manifest(path: &Path) -> Result<(), ConfigError> {
     let text = config::read_when_written(path)?.unwrap_or_default();
-    ManifestFile::parse(&text, Origin::Operator(path)).map(drop)
+    ManifestFile::parse(&text, ManifestOrigin::Operator(path)).map(drop)
 }

@@ -13,9 +13,9 @@ use anyhow::Context;
 use super::args::Check;
 use super::serve;
 use crate::capacity::outlive_file_size_limit;
-use crate::config::{Access, Address, HostConfig, ManifestFile, Origin, Settings, Size, one_line};
+use crate::config::{Access, HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Settings, Size, one_line};
 use crate::listen::overlap;
-use crate::plugin::{Folder, Found, Loaded, Loader, Refusal, STDIO, Source};
+use crate::plugin::{Folder, Loaded, Loader, PluginFiles, PluginSource, Refusal, STDIO};
 use crate::report::log;
 
 /// Prints what there is to know of each plugin.
@@ -39,7 +39,7 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
             }
         };
         // A host has each address for one plugin.
-        let mut taken: Vec<(Address, String)> = Vec::new();
+        let mut taken: Vec<(ListenAddress, String)> = Vec::new();
         for (name, found) in found {
             let loaded = runtime.block_on(load(&loader, &name, &found, defaults.clone()));
             match loaded.and_then(|loaded| claim(&mut taken, &name, &loaded).map(|()| loaded)) {
@@ -60,7 +60,7 @@ pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
 /// What there is at a path.
 #[derive(Default)]
 struct Looked {
-    found: BTreeMap<String, Found>,
+    found: BTreeMap<String, PluginFiles>,
     /// The settings under their manifests.
     defaults: ManifestFile,
     /// Manifests of no plugin.
@@ -81,11 +81,11 @@ fn look(path: &Path, config: Option<&Path>) -> anyhow::Result<Looked> {
     };
     let defaults = read.unwrap_or_default().defaults;
     if !is_folder {
-        let found = Folder::new(Source::File(path.to_owned())).scan()?;
+        let found = Folder::new(PluginSource::File(path.to_owned())).scan()?;
         anyhow::ensure!(!found.is_empty(), "no such file");
         return Ok(Looked { found, defaults, ..Looked::default() });
     }
-    let found = Folder::new(Source::Folder(path.to_owned())).scan()?;
+    let found = Folder::new(PluginSource::Folder(path.to_owned())).scan()?;
     let mut lonely = Vec::new();
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
@@ -104,9 +104,10 @@ fn look(path: &Path, config: Option<&Path>) -> anyhow::Result<Looked> {
 ///
 /// # Errors
 /// One that another plugin has.
-fn claim(taken: &mut Vec<(Address, String)>, name: &str, loaded: &Loaded) -> Result<(), Refusal> {
-    let fixed = |address: &&Address| !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
-    let addresses: Vec<Address> = loaded.settings.listen.iter().filter(fixed).cloned().collect();
+fn claim(taken: &mut Vec<(ListenAddress, String)>, name: &str, loaded: &Loaded) -> Result<(), Refusal> {
+    let fixed =
+        |address: &&ListenAddress| !matches!(address, ListenAddress::Tcp(a) | ListenAddress::Udp(a) if a.port() == 0);
+    let addresses: Vec<ListenAddress> = loaded.settings.listen.iter().filter(fixed).cloned().collect();
     for address in &addresses {
         if let Some((other, plugin)) = taken.iter().find(|(other, _)| overlap(other, address)) {
             return Err(Refusal::Plugin(format!("{address}: plugin {plugin} has {other}")));
@@ -116,10 +117,15 @@ fn claim(taken: &mut Vec<(Address, String)>, name: &str, loaded: &Loaded) -> Res
     Ok(())
 }
 
-async fn load(loader: &Arc<Loader>, name: &str, found: &Found, defaults: ManifestFile) -> Result<Loaded, Refusal> {
+async fn load(
+    loader: &Arc<Loader>,
+    name: &str,
+    found: &PluginFiles,
+    defaults: ManifestFile,
+) -> Result<Loaded, Refusal> {
     let files = found.read_when_written()?;
     let (path, text) = files.manifest;
-    let beside = ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path))?;
+    let beside = ManifestFile::parse(text.as_deref().unwrap_or(""), ManifestOrigin::Operator(&path))?;
     loader.load(name, files.plugin, beside, defaults).await
 }
 

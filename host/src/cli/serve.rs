@@ -11,16 +11,16 @@ use tokio_util::task::TaskTracker;
 use tracing::level_filters::LevelFilter;
 
 use crate::capacity::{Capacity, ListenerRoom};
-use crate::listen::{Budget, Handed, Inherited, Ports};
+use crate::listen::{AddressBook, PassedSocket, RequestQuota, SocketStore};
 use crate::plugin::{Cache, Loader, TRIALS, WARM_INSTANCES};
-use crate::report::{Manager, log};
+use crate::report::{Notifier, log};
 use crate::sandbox::Engines;
-use crate::session::{Commons, SPARE_INSTANCES};
+use crate::session::{HostShared, SPARE_INSTANCES};
 use crate::supervisor::{End, Plan, Supervisor};
-use crate::upgrade::{Predecessor, Program};
+use crate::upgrade::{Executable, Predecessor};
 
 /// What the command line asked for.
-pub struct Host {
+pub struct ServeOptions {
     pub plan: Plan,
     pub cache: Option<PathBuf>,
     pub log: LevelFilter,
@@ -30,8 +30,8 @@ pub struct Host {
 ///
 /// # Errors
 /// The machine does not give what serving takes, or a host that is to be replaced does not give its sockets.
-pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
-    let program = Program::of_this_process().context("the path of this program is not known")?;
+pub fn serve(host: ServeOptions, mut sockets: Vec<PassedSocket>) -> anyhow::Result<ExitCode> {
+    let program = Executable::of_this_process().context("the path of this program is not known")?;
     log::to_stderr(host.log);
     let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
     let loader = loader(capacity.sessions, host.cache, true)?;
@@ -54,20 +54,20 @@ pub fn serve(host: Host, mut sockets: Vec<Handed>) -> anyhow::Result<ExitCode> {
         });
         let cap = Arc::new(Semaphore::new(capacity.sessions as usize));
         let listener_room = ListenerRoom::new(capacity, cap.clone());
-        let commons = Commons {
+        let shared = HostShared {
             cap: cap.clone(),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
             sessions: TaskTracker::new(),
             left_behind: TaskTracker::new(),
             children: TaskTracker::new(),
             kill: CancellationToken::new(),
-            budget: host.plan.requests.map(|requests| Arc::new(Budget::new(requests))),
-            ports: Ports::default(),
-            inherited: Inherited::new(sockets, &listener_room),
+            budget: host.plan.requests.map(|requests| Arc::new(RequestQuota::new(requests))),
+            ports: AddressBook::default(),
+            inherited: SocketStore::new(sockets, &listener_room),
             listener_room,
             counters: Arc::default(),
         };
-        let supervisor = Supervisor::new(host.plan, Arc::new(loader), commons, program, Manager::of_this_process());
+        let supervisor = Supervisor::new(host.plan, Arc::new(loader), shared, program, Notifier::of_this_process());
         supervisor.run(predecessor).await.context("signals can't be listened for")
     });
     // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them

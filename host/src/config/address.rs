@@ -17,14 +17,14 @@ const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 /// leaves the choice to the kernel; a Unix name with `@` in front is in Linux's abstract namespace, without a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Address {
+pub enum ListenAddress {
     Tcp(SocketAddr),
     Udp(SocketAddr),
     Unix(PathBuf),
     Unixgram(PathBuf),
 }
 
-impl Address {
+impl ListenAddress {
     /// Whether it carries connections, and not datagrams.
     pub fn is_stream(&self) -> bool {
         matches!(self, Self::Tcp(_) | Self::Unix(_))
@@ -41,7 +41,7 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -152,7 +152,7 @@ fn path(text: &str, scheme: &str, rest: &str) -> Result<PathBuf, String> {
     }
 }
 
-impl TryFrom<String> for Address {
+impl TryFrom<String> for ListenAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -160,13 +160,13 @@ impl TryFrom<String> for Address {
     }
 }
 
-impl Serialize for Address {
+impl Serialize for ListenAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => write!(f, "tcp://{addr}"),
@@ -186,7 +186,7 @@ mod tests {
         for text in
             ["tcp://127.0.0.1:9999", "tcp://[::]:0", "udp://0.0.0.0:53", "unix:///run/x.sock", "unixgram:///run/x.sock"]
         {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
     }
 
@@ -213,19 +213,19 @@ mod tests {
             ("unix://run/x.sock", "unix:///run/run/x.sock"),
             ("nonsense", "tcp://127.0.0.1:9999"),
         ] {
-            let error = wrong.parse::<Address>().unwrap_err();
+            let error = wrong.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains(wrong) && error.contains(right), "{error}");
-            assert!(right.parse::<Address>().is_ok(), "{right}");
+            assert!(right.parse::<ListenAddress>().is_ok(), "{right}");
         }
     }
 
     #[test]
     fn a_zone_is_an_interface_or_its_number() {
         let loopback = super::super::zone::index("lo").expect("every machine has it");
-        let address: Address = "tcp://[fe80::1%lo]:80".parse().unwrap();
+        let address: ListenAddress = "tcp://[fe80::1%lo]:80".parse().unwrap();
         assert_eq!(address, format!("tcp://[fe80::1%{loopback}]:80").parse().unwrap());
         assert_eq!(address.to_string().parse(), Ok(address));
-        let error = "tcp://[fe80::1%no-such-one]:80".parse::<Address>().unwrap_err();
+        let error = "tcp://[fe80::1%no-such-one]:80".parse::<ListenAddress>().unwrap_err();
         assert!(error.contains("no interface") && error.contains("\"no-such-one\""), "{error}");
     }
 
@@ -237,7 +237,7 @@ mod tests {
             ("tcp://127.0.0.1:8000-8010", "a range of ports"),
             ("tcp://*:80", "for all of them"),
         ] {
-            let error = wrong.parse::<Address>().unwrap_err();
+            let error = wrong.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains(what), "{error}");
         }
     }
@@ -249,7 +249,7 @@ mod tests {
             ("unix:///run/\0", r"/run/\0"),
             ("tpc://\x1b", r"\u{1b}"),
         ] {
-            let error = wrong.parse::<Address>().unwrap_err();
+            let error = wrong.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains(shown) && error.contains("that can't be seen"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }

@@ -17,7 +17,7 @@ pub const WRITING: Duration = Duration::from_secs(10);
 /// How often a file that is being written is looked at.
 pub const LOOK: Duration = Duration::from_millis(50);
 /// How long after its last change a file counts as written, where nobody can tell whether it is open.
-const QUIET: Duration = Duration::from_secs(2);
+const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Reads a regular file of `most` bytes at the most. Never waits, as opening a FIFO does, and touches no device.
 ///
@@ -69,7 +69,7 @@ impl Opened {
             // Nobody tells. A file that stood still for a while is most likely whole, and so is one of a time to come.
             Lease::Unknown => {
                 let now = Instant::now();
-                !Stamp::of(&metadata).is_younger_than(QUIET, now.checked_sub(QUIET).unwrap_or(now))
+                !Stamp::of(&metadata).is_younger_than(SETTLE_TIME, now.checked_sub(SETTLE_TIME).unwrap_or(now))
             }
         };
         if !is_written {

@@ -24,7 +24,7 @@ type Link = (PathBuf, Vec<Identity>);
 
 /// A granted folder, held open.
 #[derive(Debug)]
-pub struct Folder {
+pub struct GrantedFolder {
     held: OwnedFd,
     identity: Identity,
     /// Where it was when it was opened.
@@ -37,9 +37,9 @@ pub struct Folder {
 }
 
 /// What this process holds, so that each is compared with the others.
-static HELD: Mutex<Vec<Weak<Folder>>> = Mutex::new(Vec::new());
+static HELD: Mutex<Vec<Weak<GrantedFolder>>> = Mutex::new(Vec::new());
 
-impl Folder {
+impl GrantedFolder {
     /// Opens the folder at `path`, which `by` grants. Links may lie on the way, for the operator has put them there; not in a folder that
     /// some plugin may write to, where it could put them as well.
     ///
@@ -101,20 +101,20 @@ impl Folder {
     }
 }
 
-impl AsFd for Folder {
+impl AsFd for GrantedFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.held.as_fd()
     }
 }
 
 /// The same folder, granted alike.
-impl PartialEq for Folder {
+impl PartialEq for GrantedFolder {
     fn eq(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
 }
 
-impl Eq for Folder {}
+impl Eq for GrantedFolder {}
 
 fn identity(folder: BorrowedFd<'_>) -> io::Result<Identity> {
     let stat = fstat(folder)?;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
-use super::address::Address;
-use super::folders::Folder;
+use super::address::ListenAddress;
+use super::folders::GrantedFolder;
 use super::owner::{Group, Mode, User};
 use super::text::{ConfigError, parse};
 use super::units::{ProbeCount, ProbeSpan, Size, Span};
@@ -23,7 +23,7 @@ const FOLDERS: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ManifestFile {
-    pub(super) listen: Option<OneOrMore<Address>>,
+    pub(super) listen: Option<OneOrMore<ListenAddress>>,
     pub(super) concurrency: Option<Concurrency>,
     pub(super) instance: Option<InstancePolicy>,
     pub(super) backlog: Option<NonZeroU32>,
@@ -146,7 +146,7 @@ pub struct DirGrant {
     pub access: Access,
     /// The folder itself. Its path is of no use once the manifest is read: what it leads to may be another's to say.
     #[serde(skip)]
-    pub folder: Option<Arc<Folder>>,
+    pub folder: Option<Arc<GrantedFolder>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,7 +213,7 @@ const OWN_ADDRESSES: usize = 16;
 
 /// Who wrote a layer, which decides what it may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin<'a> {
+pub enum ManifestOrigin<'a> {
     /// A file of the operator's: may ask for anything.
     Operator(&'a Path),
     /// The section inside this plugin: loopback addresses, and no grant.
@@ -258,13 +258,13 @@ impl ManifestFile {
     ///
     /// # Errors
     /// Text that is no manifest, or, from a plugin, one that asks for what only the operator may give.
-    pub fn parse(text: &str, origin: Origin<'_>) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, origin: ManifestOrigin<'_>) -> Result<Self, ConfigError> {
         match origin {
-            Origin::Operator(path) => {
+            ManifestOrigin::Operator(path) => {
                 let file: Self = parse(text, &path.display().to_string())?;
                 file.based_in(path)
             }
-            Origin::Plugin(name) => {
+            ManifestOrigin::Plugin(name) => {
                 let place = format!("the manifest inside {name}");
                 let file: Self = parse(text, &place)?;
                 file.within_a_plugins_rights(&place)?;
@@ -286,7 +286,7 @@ impl ManifestFile {
             let (before, rest) = dirs.split_at_mut(place);
             let grant = &mut rest[0];
             grant.host = base.join(&grant.host);
-            let folder = Folder::open(&grant.host, path, grant.access == Access::ReadWrite);
+            let folder = GrantedFolder::open(&grant.host, path, grant.access == Access::ReadWrite);
             let beside = before.iter().filter_map(|other| other.folder.as_deref());
             let folder = folder.map_err(|error| format!("{} {error}", grant.host.display())).and_then(|folder| {
                 for other in beside {
@@ -326,7 +326,7 @@ impl ManifestFile {
         }
         if let Some(wide) = self
             .addresses()
-            .find(|address| !matches!(address, Address::Tcp(addr) | Address::Udp(addr) if addr.ip().is_loopback()))
+            .find(|address| !matches!(address, ListenAddress::Tcp(addr) | ListenAddress::Udp(addr) if addr.ip().is_loopback()))
         {
             return operators("listen", format!("{wide} is not loopback"));
         }
@@ -337,7 +337,7 @@ impl ManifestFile {
     }
 
     /// The addresses that it names.
-    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.listen.iter().flat_map(|list| &list.0)
     }
 
@@ -346,7 +346,7 @@ impl ManifestFile {
     }
 
     /// The same with these addresses instead of its own.
-    pub fn listening_at(self, addresses: Vec<Address>) -> Self {
+    pub fn listening_at(self, addresses: Vec<ListenAddress>) -> Self {
         Self { listen: Some(OneOrMore(addresses)), ..self }
     }
 

@@ -1,7 +1,6 @@
 //! What the operator wrote, from raw text to resolved settings: the one place where either is known.
 
 mod address;
-mod endpoint;
 pub mod file;
 mod folders;
 mod host;
@@ -9,19 +8,20 @@ mod manifest;
 mod owner;
 mod plain;
 mod settings;
+mod socket_address;
 mod text;
 mod units;
 mod zone;
 
-pub use address::Address;
-pub use endpoint::{Endpoint, UnixName, ip_text};
+pub use address::ListenAddress;
 pub use file::{LOOK, Opened, Stamp, WRITING, places_of};
-pub use folders::Folder;
+pub use folders::GrantedFolder;
 pub use host::HostConfig;
-pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, Origin};
+pub use manifest::{Access, Concurrency, DirGrant, ManifestFile, ManifestOrigin};
 pub use plain::{bounded, is_plain, one_line};
 pub use settings::{Grants, Keepalive, Limits, PerSource, Reuse, Settings, SocketSettings, Timeouts, UnixSettings};
-pub use text::{ConfigError, LARGEST, read_when_written};
+pub use socket_address::{SocketAddress, UnixName, ip_text};
+pub use text::{ConfigError, MAX_TEXT_BYTES, read_when_written};
 pub use units::{Size, Span};
 pub use zone::{Wrong, socket_addr};
 

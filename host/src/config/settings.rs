@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::address::Address;
+use super::address::ListenAddress;
 use super::manifest::{Concurrency, DirGrant, InstancePolicy, KeepaliveFile, ManifestFile, Network, OneOrMore};
 use super::text::ConfigError;
 use super::units::{ProbeSpan, Size, Span};
@@ -18,7 +18,7 @@ use super::units::{ProbeSpan, Size, Span};
 pub struct Settings {
     /// Not for a child process, which is given its socket.
     #[serde(skip)]
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     pub concurrency: Concurrency,
     /// Sessions at once, on each of the plugin's listeners.
     pub max_connections: u32,
@@ -198,7 +198,7 @@ impl Settings {
         }
         let mut seen = HashSet::new();
         if let Some(twice) = listen.iter().find(|address| {
-            let fixed = !matches!(address, Address::Tcp(a) | Address::Udp(a) if a.port() == 0);
+            let fixed = !matches!(address, ListenAddress::Tcp(a) | ListenAddress::Udp(a) if a.port() == 0);
             fixed && !seen.insert(*address)
         }) {
             return Err(ConfigError::new("listen", format_args!("duplicate address {twice}")));
@@ -298,15 +298,15 @@ fn networks(list: OneOrMore<Network>) -> Vec<IpNet> {
 mod tests {
     use std::path::Path;
 
-    use super::super::manifest::Origin;
+    use super::super::manifest::ManifestOrigin;
     use super::*;
 
     fn operators(text: &str) -> ManifestFile {
-        ManifestFile::parse(text, Origin::Operator(Path::new("upper.toml"))).unwrap()
+        ManifestFile::parse(text, ManifestOrigin::Operator(Path::new("upper.toml"))).unwrap()
     }
 
     fn plugins(text: &str) -> Result<ManifestFile, ConfigError> {
-        ManifestFile::parse(text, Origin::Plugin("upper"))
+        ManifestFile::parse(text, ManifestOrigin::Plugin("upper"))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::file;
 use super::plain::one_line;
 
 /// The most that a file of settings may hold, in bytes.
-pub const LARGEST: u64 = 1 << 20;
+pub const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Something an operator wrote that can't be used. Prints as one line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -36,7 +36,7 @@ impl ConfigError {
 ///
 /// # Errors
 /// Not TOML, an unknown key (named with the nearest known one), or a value of the wrong type.
-pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigError> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigError> {
     let at = |span: Option<std::ops::Range<usize>>| match span {
         Some(span) => format!("{place}:{}", text[..span.start.min(text.len())].matches('\n').count() + 1),
         None => place.to_owned(),
@@ -59,7 +59,7 @@ pub fn parse<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, ConfigEr
 /// # Errors
 /// Present, but not readable as UTF-8 text; or somebody is writing it.
 pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    text(path, file::read(path, LARGEST))
+    text(path, file::read(path, MAX_TEXT_BYTES))
 }
 
 /// The same, but waits a while for a file that is being written.
@@ -67,7 +67,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
 /// # Errors
 /// Those of reading the file, and text that is not UTF-8.
 pub fn read_when_written(path: &Path) -> Result<Option<String>, ConfigError> {
-    text(path, file::read_when_written(path, LARGEST))
+    text(path, file::read_when_written(path, MAX_TEXT_BYTES))
 }
 
 fn text(path: &Path, read: io::Result<Vec<u8>>) -> Result<Option<String>, ConfigError> {

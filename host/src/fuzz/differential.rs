@@ -81,14 +81,14 @@ impl fmt::Display for Totals {
 }
 
 /// A plugin and its clients.
-pub struct Program {
+pub struct Sample {
     shape: Shape,
     form: Form,
     text: String,
     scripts: Vec<Script>,
 }
 
-impl Program {
+impl Sample {
     /// The program that these bytes are.
     pub fn of(data: &[u8]) -> Self {
         Self::with(data, false)
@@ -140,7 +140,7 @@ impl Program {
     fn manifest(&self, instance: &str) -> ManifestFile {
         let scheme = if self.shape.datagrams { "udp" } else { "tcp" };
         let text = format!("listen = '{scheme}://127.0.0.1:1'\ninstance = '{instance}'\n{}", self.settings());
-        let beside = config::Origin::Operator(Path::new("/nowhere/differential.toml"));
+        let beside = config::ManifestOrigin::Operator(Path::new("/nowhere/differential.toml"));
         ManifestFile::parse(&text, beside).expect("a manifest")
     }
 
@@ -172,5 +172,5 @@ static HOST: LazyLock<Mutex<Host>> = LazyLock::new(|| Mutex::new(Host::new()));
 /// # Panics
 /// Two ways are not the same, or two sessions drew the same random bytes, or time stood still.
 pub fn differential(data: &[u8]) {
-    HOST.lock().unwrap_or_else(PoisonError::into_inner).compare(&Program::of(data));
+    HOST.lock().unwrap_or_else(PoisonError::into_inner).compare(&Sample::of(data));
 }

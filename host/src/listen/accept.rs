@@ -7,30 +7,30 @@ use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
-use super::listener::{Arrival, Listener};
-use super::sources::Place;
+use super::listener::{Incoming, Listener};
+use super::quota::RequestQuota;
+use super::sources::SourcePlace;
 
 /// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
 /// the kernel's backlog holds who comes: back-pressure, not errors.
 #[derive(Clone)]
-pub struct Caps {
+pub struct ConnectionLimits {
     pub host: Arc<Semaphore>,
     pub server: Arc<Semaphore>,
     /// How many there may be at all, where that is bounded.
-    pub budget: Option<Arc<Budget>>,
+    pub budget: Option<Arc<RequestQuota>>,
 }
 
 /// The right to one session, given back when it is dropped.
 pub struct Permit {
     _server: OwnedSemaphorePermit,
     _host: OwnedSemaphorePermit,
-    budget: Option<(Arc<Budget>, OwnedSemaphorePermit)>,
+    budget: Option<(Arc<RequestQuota>, OwnedSemaphorePermit)>,
     /// The request's place among those of its source.
-    place: Option<Place>,
+    place: Option<SourcePlace>,
 }
 
-impl Caps {
+impl ConnectionLimits {
     /// The server's first, so that a server at its own cap keeps nothing from the others while it waits.
     async fn permit(&self) -> Permit {
         const OPEN: &str = "the semaphores are never closed";
@@ -60,13 +60,13 @@ impl Caps {
 
 impl Permit {
     /// Keeps a place for as long as the permit is kept.
-    pub fn hold(&mut self, place: Option<Place>) {
+    pub fn hold(&mut self, place: Option<SourcePlace>) {
         self.place = place;
     }
 
     /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever waits for its end is to
     /// find the session begun. It comes back if the session is over by then, and there is no budget.
-    fn hand_over(mut self, arrival: Arrival, arrived: impl FnOnce(Arrival, Self) -> Option<Self>) -> Option<Self> {
+    fn hand_over(mut self, arrival: Incoming, arrived: impl FnOnce(Incoming, Self) -> Option<Self>) -> Option<Self> {
         let budget = self.budget.take();
         let back = arrived(arrival, self);
         match budget {
@@ -89,9 +89,9 @@ const IN_A_ROW: usize = 32;
 /// since the loop last waited, and gives the permit back if the session is over already.
 pub async fn accept_until(
     listener: &Listener,
-    caps: &Caps,
+    caps: &ConnectionLimits,
     stop: &CancellationToken,
-    mut arrived: impl FnMut(Arrival, Permit, usize) -> Option<Permit>,
+    mut arrived: impl FnMut(Incoming, Permit, usize) -> Option<Permit>,
 ) {
     let mut trouble = Trouble::default();
     loop {
@@ -140,7 +140,7 @@ struct Trouble {
 
 impl Trouble {
     const FIRST: Duration = Duration::from_millis(10);
-    const LAST: Duration = Duration::from_secs(1);
+    const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
     fn passed(&mut self) {
         if self.pause.take().is_some() {
@@ -175,7 +175,7 @@ impl Trouble {
                 if self.pause.is_none() {
                     tracing::error!(%address, %error, "can't accept; trying again until it works");
                 }
-                let pause = self.pause.map_or(Self::FIRST, |pause| (pause * 2).min(Self::LAST));
+                let pause = self.pause.map_or(Self::FIRST, |pause| (pause * 2).min(Self::LONGEST_BACKOFF));
                 self.pause = Some(pause);
                 Some(pause)
             }

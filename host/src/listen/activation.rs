@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{FdFlags, fcntl_setfd};
 use socket2::{Socket, Type};
 
-use super::inherited::Handed;
-use crate::config::{Address, ConfigError};
+use super::socket_store::PassedSocket;
+use crate::config::{ConfigError, ListenAddress};
 
 /// What tells of the sockets. Not for children, whom it would tell of descriptors that they do not have.
 pub const VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
@@ -27,7 +27,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// The variables are not as sd_listen_fds(3) has them, or a descriptor is no socket that can be served.
-pub fn sockets() -> Result<Vec<Handed>, ConfigError> {
+pub fn sockets() -> Result<Vec<PassedSocket>, ConfigError> {
     let Some(count) = variable("LISTEN_FDS") else { return Ok(Vec::new()) };
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Ok(Vec::new());
@@ -70,7 +70,7 @@ fn take(descriptor: RawFd) -> Result<OwnedFd, String> {
 }
 
 /// Finds out what was handed over.
-fn handed(socket: OwnedFd) -> Result<Handed, String> {
+fn handed(socket: OwnedFd) -> Result<PassedSocket, String> {
     let socket = Socket::from(socket);
     let kind = socket.r#type().map_err(|_| "is no socket")?;
     let address = address(&socket, kind).map_err(|error| error.to_string())?;
@@ -78,10 +78,10 @@ fn handed(socket: OwnedFd) -> Result<Handed, String> {
     if address.is_stream() && !socket.is_listener().map_err(|error| error.to_string())? {
         return Err("is a connection, and not a listener; write Accept=no into its unit".to_owned());
     }
-    Ok(Handed { socket, address, user: None, activated: true, file: None })
+    Ok(PassedSocket { socket, address, user: None, activated: true, file: None })
 }
 
-fn address(socket: &Socket, kind: Type) -> io::Result<Option<Address>> {
+fn address(socket: &Socket, kind: Type) -> io::Result<Option<ListenAddress>> {
     let local = socket.local_addr()?;
     // As a manifest has it: IPv4 on a socket of IPv6 is IPv4.
     let inet = local.as_socket().map(|addr| match addr.ip().to_canonical() {
@@ -91,13 +91,13 @@ fn address(socket: &Socket, kind: Type) -> io::Result<Option<Address>> {
     // A relative one could be taken for a name that is abstract.
     let path = local.as_pathname().filter(|path| path.is_absolute()).map(PathBuf::from);
     let name = || local.as_abstract_namespace().map(|name| format!("@{}", String::from_utf8_lossy(name)).into());
-    let of = |inet_kind: fn(SocketAddr) -> Address, unix_kind: fn(PathBuf) -> Address| match inet {
+    let of = |inet_kind: fn(SocketAddr) -> ListenAddress, unix_kind: fn(PathBuf) -> ListenAddress| match inet {
         Some(addr) => Some(inet_kind(addr)),
         None => path.clone().or_else(name).map(unix_kind),
     };
     Ok(match kind {
-        Type::STREAM => of(Address::Tcp, Address::Unix),
-        Type::DGRAM => of(Address::Udp, Address::Unixgram),
+        Type::STREAM => of(ListenAddress::Tcp, ListenAddress::Unix),
+        Type::DGRAM => of(ListenAddress::Udp, ListenAddress::Unixgram),
         _ => None,
     })
 }

@@ -9,16 +9,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::bound::Bound;
 use super::options;
 use super::socket_file::{SocketFile, remove_stale};
-use crate::config::{Address, SocketSettings};
+use crate::config::{ListenAddress, SocketSettings};
 
 /// Binds `address`.
 ///
 /// # Errors
 /// Those of socket(2) and bind(2). `AddrInUse` for a Unix socket whose server lives, or a file that is no socket.
-pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<Bound> {
+pub(super) fn bind(address: &ListenAddress, settings: &SocketSettings) -> io::Result<Bound> {
     match address {
-        Address::Tcp(addr) | Address::Udp(addr) => {
-            let kind = if matches!(address, Address::Tcp(_)) { Type::STREAM } else { Type::DGRAM };
+        ListenAddress::Tcp(addr) | ListenAddress::Udp(addr) => {
+            let kind = if matches!(address, ListenAddress::Tcp(_)) { Type::STREAM } else { Type::DGRAM };
             let socket = Socket::new(Domain::for_address(*addr), kind.nonblocking(), None)?;
             // For TCP: a server that went a moment ago leaves connections in TIME_WAIT behind, which must not keep the
             // port. For UDP it would let two servers share one, and the second take all.
@@ -35,15 +35,15 @@ pub(super) fn bind(address: &Address, settings: &SocketSettings) -> io::Result<B
             options::set(&socket, address, settings)?;
             socket.bind(&SockAddr::from(*addr))?;
             let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-            let address = if kind == Type::STREAM { Address::Tcp(local) } else { Address::Udp(local) };
+            let address = if kind == Type::STREAM { ListenAddress::Tcp(local) } else { ListenAddress::Udp(local) };
             Ok(Bound { socket, address, file: None, loan: None })
         }
-        Address::Unix(path) => bind_unix(address, path, Type::STREAM, settings),
-        Address::Unixgram(path) => bind_unix(address, path, Type::DGRAM, settings),
+        ListenAddress::Unix(path) => bind_unix(address, path, Type::STREAM, settings),
+        ListenAddress::Unixgram(path) => bind_unix(address, path, Type::DGRAM, settings),
     }
 }
 
-fn bind_unix(address: &Address, path: &Path, kind: Type, settings: &SocketSettings) -> io::Result<Bound> {
+fn bind_unix(address: &ListenAddress, path: &Path, kind: Type, settings: &SocketSettings) -> io::Result<Bound> {
     let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
     let address = address.clone();
     options::set(&socket, &address, settings)?;

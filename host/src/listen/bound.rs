@@ -5,25 +5,25 @@ use std::sync::Arc;
 use socket2::Socket;
 
 use super::socket_file::SocketFile;
-use crate::config::Address;
+use crate::config::ListenAddress;
 
 /// A socket and the file that stands for it, if it has one.
 pub(super) struct Bound {
     pub(super) socket: Socket,
     /// With the port the kernel chose.
-    pub(super) address: Address,
+    pub(super) address: ListenAddress,
     pub(super) file: Option<SocketFile>,
     /// Where it was not bound here.
-    pub(super) loan: Option<Loan>,
+    pub(super) loan: Option<Lease>,
 }
 
 /// For as long as it lives, nobody else gets the same socket.
-pub(super) struct Loan {
+pub(super) struct Lease {
     pub(super) _alive: Arc<()>,
     pub(super) activated: bool,
 }
 
-impl Loan {
+impl Lease {
     /// Whether it is systemd's socket.
     pub(super) fn is_activated(&self) -> bool {
         self.activated

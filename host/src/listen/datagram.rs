@@ -14,14 +14,14 @@ use socket2::{SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::message::{self, Told};
-use crate::config::{Address, Endpoint, UnixName};
+use super::message::{self, Ancillary};
+use crate::config::{ListenAddress, SocketAddress, UnixName};
 
 /// The largest datagram there is: what UDP's 16-bit length leaves. Unix sockets carry more, if their buffers do.
-const LARGEST: usize = 64 * 1024;
+const MAX_DATAGRAM: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8; LARGEST]>> = RefCell::new(Box::new([0; LARGEST]));
+    static BUFFER: RefCell<Box<[u8; MAX_DATAGRAM]>> = RefCell::new(Box::new([0; MAX_DATAGRAM]));
 }
 
 /// A socket that datagrams come on and answers go out of. Shared by all sessions of its server.
@@ -42,9 +42,9 @@ const ASKED: u32 = 16;
 /// One datagram, with the socket it came on.
 pub struct Packet {
     pub bytes: Arc<[u8]>,
-    pub client: Endpoint,
+    pub client: SocketAddress,
     /// The address that it was sent to.
-    pub server: Endpoint,
+    pub server: SocketAddress,
     pub socket: Arc<Datagrams>,
     /// How many the kernel had dropped, for want of room in the socket's queue, since it last told of it.
     pub dropped: u32,
@@ -64,26 +64,32 @@ impl Datagrams {
     }
 
     /// Takes a datagram; what is beyond the largest size is cut off, as Python's `recvfrom` does.
-    pub(super) fn try_recv(self: &Arc<Self>, local: Option<&Endpoint>, address: &Address) -> io::Result<Packet> {
-        let max = LARGEST.min(self.max_packet_size.load(Relaxed) as usize);
+    pub(super) fn try_recv(
+        self: &Arc<Self>,
+        local: Option<&SocketAddress>,
+        address: &ListenAddress,
+    ) -> io::Result<Packet> {
+        let max = MAX_DATAGRAM.min(self.max_packet_size.load(Relaxed) as usize);
         let is_told = self.any || self.received.fetch_add(1, Relaxed).is_multiple_of(ASKED);
         let (bytes, client, told): (Arc<[u8]>, _, _) = self.socket.try_io(Interest::READABLE, |socket| {
             BUFFER.with_borrow_mut(|buffer| {
                 let buffer = &mut buffer[..max];
                 if is_told {
                     let (read, client, told) = message::receive(socket, buffer)?;
-                    let client = client.as_socket().map_or_else(|| unix_endpoint(&client), Endpoint::from);
+                    let client = client.as_socket().map_or_else(|| unix_endpoint(&client), SocketAddress::from);
                     return Ok((buffer[..read].into(), client, told));
                 }
                 let (read, _, client) = recvfrom(socket, &mut *buffer, RecvFlags::empty())?;
-                Ok((buffer[..read].into(), endpoint(client), Told::default()))
+                Ok((buffer[..read].into(), endpoint(client), Ancillary::default()))
             })
         })?;
         let server = match (local, address, told.at) {
             (Some(local), ..) => local.clone(),
-            (None, Address::Tcp(addr) | Address::Udp(addr), Some(at)) => message::socket_addr(at, addr.port()).into(),
-            (None, Address::Tcp(addr) | Address::Udp(addr), None) => Endpoint::from(*addr),
-            (None, Address::Unix(_) | Address::Unixgram(_), _) => Endpoint::Unix(None),
+            (None, ListenAddress::Tcp(addr) | ListenAddress::Udp(addr), Some(at)) => {
+                message::socket_addr(at, addr.port()).into()
+            }
+            (None, ListenAddress::Tcp(addr) | ListenAddress::Udp(addr), None) => SocketAddress::from(*addr),
+            (None, ListenAddress::Unix(_) | ListenAddress::Unixgram(_), _) => SocketAddress::Unix(None),
         };
         let dropped = told.dropped.map_or(0, |now| now.wrapping_sub(self.dropped.swap(now, Relaxed)));
         Ok(Packet { bytes, client, server, socket: self.clone(), dropped })
@@ -93,9 +99,14 @@ impl Datagrams {
     ///
     /// # Errors
     /// Those of sendmsg(2); `NotFound` for a Unix client that has no name to answer to.
-    pub fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()> {
+    pub fn try_send_to(
+        &self,
+        data: &[u8],
+        destination: &SocketAddress,
+        from: Option<&SocketAddress>,
+    ) -> io::Result<()> {
         self.socket.try_io(Interest::WRITABLE, |socket| match (destination, from) {
-            (Endpoint::Inet(to), Some(Endpoint::Inet(from)))
+            (SocketAddress::Inet(to), Some(SocketAddress::Inet(from)))
                 if self.any && !from.ip().is_unspecified() && !from.ip().is_multicast() =>
             {
                 message::send_from(socket, data, *to, *from)
@@ -118,44 +129,44 @@ impl AsFd for Datagrams {
     }
 }
 
-fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
+fn endpoint(address: Option<SocketAddrAny>) -> SocketAddress {
     let unix = |addr: SocketAddrUnix| {
         let path = addr.path_bytes().map(|path| UnixName::Path(path.to_owned()));
         path.or_else(|| addr.abstract_name().map(|name| UnixName::Abstract(name.to_owned())))
     };
     match address {
-        None => Endpoint::Unix(None),
+        None => SocketAddress::Unix(None),
         Some(address) => match (SocketAddr::try_from(address.clone()), SocketAddrUnix::try_from(address)) {
-            (Ok(addr), _) => Endpoint::from(addr),
-            (_, Ok(addr)) => Endpoint::Unix(unix(addr)),
-            _ => Endpoint::Unix(None),
+            (Ok(addr), _) => SocketAddress::from(addr),
+            (_, Ok(addr)) => SocketAddress::Unix(unix(addr)),
+            _ => SocketAddress::Unix(None),
         },
     }
 }
 
-fn send_to(socket: &Socket, data: &[u8], destination: &Endpoint) -> io::Result<()> {
+fn send_to(socket: &Socket, data: &[u8], destination: &SocketAddress) -> io::Result<()> {
     let flags = SendFlags::NOSIGNAL;
     let unreachable = |why: &str| Err(io::Error::new(io::ErrorKind::NotFound, why));
     match destination {
-        Endpoint::Inet(addr) => sendto(socket, data, flags, addr)?,
-        Endpoint::Unix(Some(UnixName::Abstract(name))) => {
+        SocketAddress::Inet(addr) => sendto(socket, data, flags, addr)?,
+        SocketAddress::Unix(Some(UnixName::Abstract(name))) => {
             sendto(socket, data, flags, &SocketAddrUnix::new_abstract_name(name)?)?
         }
-        Endpoint::Unix(Some(UnixName::Path(path))) if path.starts_with(b"/") => {
+        SocketAddress::Unix(Some(UnixName::Path(path))) if path.starts_with(b"/") => {
             sendto(socket, data, flags, &SocketAddrUnix::new(path.as_slice())?)?
         }
         // In the host's folder it would lead elsewhere.
-        Endpoint::Unix(Some(UnixName::Path(_))) => {
+        SocketAddress::Unix(Some(UnixName::Path(_))) => {
             return unreachable("the client's name is a relative path, which only its own folder leads to");
         }
-        Endpoint::Unix(None) => return unreachable("the client has no name to answer to"),
+        SocketAddress::Unix(None) => return unreachable("the client has no name to answer to"),
     };
     Ok(())
 }
 
 /// A Unix socket's name.
-pub(super) fn unix_endpoint(address: &SockAddr) -> Endpoint {
+pub(super) fn unix_endpoint(address: &SockAddr) -> SocketAddress {
     let path = address.as_pathname().map(|path| UnixName::Path(path.as_os_str().as_bytes().to_owned()));
     let name = || address.as_abstract_namespace().map(|name| UnixName::Abstract(name.to_owned()));
-    Endpoint::Unix(path.or_else(name))
+    SocketAddress::Unix(path.or_else(name))
 }

@@ -11,22 +11,22 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::bind::bind;
-use super::bound::{Bound, Loan};
+use super::bound::{Bound, Lease};
 use super::datagram::{Datagrams, Packet, unix_endpoint};
-use super::inherited::{Handed, Inherited};
 use super::options;
 use super::readiness::watched;
 use super::socket_file::SocketFile;
+use super::socket_store::{PassedSocket, SocketStore};
 use super::stream::Stream;
-use crate::config::{Address, Endpoint, SocketSettings, UnixName};
+use crate::config::{ListenAddress, SocketAddress, SocketSettings, UnixName};
 
 /// A request, as it comes in.
-pub enum Arrival {
+pub enum Incoming {
     Connection(Stream),
     Datagram(Packet),
 }
 
-impl Arrival {
+impl Incoming {
     /// A request that another process of this program took, with the socket that was inherited from it: the connection,
     /// or what the packet came on.
     ///
@@ -35,7 +35,12 @@ impl Arrival {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn inherited(socket: OwnedFd, client: Endpoint, server: Endpoint, packet: Option<Vec<u8>>) -> io::Result<Self> {
+    pub fn inherited(
+        socket: OwnedFd,
+        client: SocketAddress,
+        server: SocketAddress,
+        packet: Option<Vec<u8>>,
+    ) -> io::Result<Self> {
         match (packet, &client) {
             (Some(bytes), _) => {
                 let socket = Socket::from(socket);
@@ -45,13 +50,13 @@ impl Arrival {
                 let socket = Arc::new(Datagrams::new(socket, 0, any));
                 Ok(Self::Datagram(Packet { bytes: bytes.into(), client, server, socket, dropped: 0 }))
             }
-            (None, Endpoint::Inet(addr)) => Stream::tcp(socket.into(), *addr, Some(server)).map(Self::Connection),
-            (None, Endpoint::Unix(_)) => Ok(Self::Connection(Stream::unix(socket.into(), client, Some(server)))),
+            (None, SocketAddress::Inet(addr)) => Stream::tcp(socket.into(), *addr, Some(server)).map(Self::Connection),
+            (None, SocketAddress::Unix(_)) => Ok(Self::Connection(Stream::unix(socket.into(), client, Some(server)))),
         }
     }
 
     /// The client's end, and this one.
-    pub fn ends(&self) -> (&Endpoint, &Endpoint) {
+    pub fn ends(&self) -> (&SocketAddress, &SocketAddress) {
         match self {
             Self::Connection(stream) => (stream.client(), stream.server()),
             Self::Datagram(packet) => (&packet.client, &packet.server),
@@ -66,12 +71,12 @@ impl Arrival {
 pub struct Listener {
     kind: Kind,
     /// With the port the kernel chose.
-    address: Address,
+    address: ListenAddress,
     /// This end, as sessions are told it: none for a wildcard, where it depends on the connection.
-    local: Option<Endpoint>,
+    local: Option<SocketAddress>,
     file: Option<SocketFile>,
     /// Where it was not bound here.
-    loan: Option<Loan>,
+    loan: Option<Lease>,
 }
 
 enum Kind {
@@ -87,7 +92,12 @@ impl Listener {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn open(address: &Address, plugin: &str, settings: &SocketSettings, from: &Inherited) -> io::Result<Self> {
+    pub fn open(
+        address: &ListenAddress,
+        plugin: &str,
+        settings: &SocketSettings,
+        from: &SocketStore,
+    ) -> io::Result<Self> {
         let bound = match from.take(plugin, address)? {
             Some(bound) => bound,
             None => bind(address, settings)?,
@@ -103,9 +113,11 @@ impl Listener {
     fn over(bound: Bound, settings: &SocketSettings) -> io::Result<Self> {
         let Bound { socket, address, file, loan } = bound;
         let local = match &address {
-            Address::Tcp(addr) | Address::Udp(addr) => (!addr.ip().is_unspecified()).then(|| Endpoint::from(*addr)),
-            Address::Unix(path) | Address::Unixgram(path) => {
-                Some(Endpoint::Unix(Some(UnixName::of_text(path.as_os_str().as_bytes()))))
+            ListenAddress::Tcp(addr) | ListenAddress::Udp(addr) => {
+                (!addr.ip().is_unspecified()).then(|| SocketAddress::from(*addr))
+            }
+            ListenAddress::Unix(path) | ListenAddress::Unixgram(path) => {
+                Some(SocketAddress::Unix(Some(UnixName::of_text(path.as_os_str().as_bytes()))))
             }
         };
         let kind = if address.is_stream() {
@@ -113,7 +125,7 @@ impl Listener {
             Kind::Stream(watched(socket, Interest::READABLE)?)
         } else {
             let both = Interest::READABLE | Interest::WRITABLE;
-            if let Address::Udp(addr) = &address {
+            if let ListenAddress::Udp(addr) = &address {
                 options::tell_of_datagrams(&socket, *addr)?;
             }
             let socket = watched(socket, both)?;
@@ -126,16 +138,16 @@ impl Listener {
     ///
     /// # Errors
     /// The machine has no descriptor left.
-    pub fn hand(&self, plugin: Arc<str>, asked: Address) -> io::Result<Handed> {
+    pub fn hand(&self, plugin: Arc<str>, asked: ListenAddress) -> io::Result<PassedSocket> {
         let socket = match &self.kind {
             Kind::Stream(socket) => socket.get_ref().as_fd(),
             Kind::Datagram(socket) => socket.as_fd(),
         };
-        Ok(Handed {
+        Ok(PassedSocket {
             socket: socket.try_clone_to_owned()?.into(),
             address: self.address.clone(),
             user: Some((plugin, asked)),
-            activated: self.loan.as_ref().is_some_and(Loan::is_activated),
+            activated: self.loan.as_ref().is_some_and(Lease::is_activated),
             file: self.file.as_ref().map(SocketFile::identity),
         })
     }
@@ -151,7 +163,7 @@ impl Listener {
     }
 
     /// Where it listens, with the real port.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ListenAddress {
         &self.address
     }
 
@@ -163,7 +175,7 @@ impl Listener {
         match &self.kind {
             Kind::Stream(socket) => {
                 socket.get_ref().listen(backlog_argument(settings.backlog))?;
-                if let Address::Tcp(_) = self.address {
+                if let ListenAddress::Tcp(_) = self.address {
                     socket.get_ref().set_tcp_nodelay(settings.nodelay)?;
                 }
             }
@@ -192,10 +204,10 @@ impl Listener {
     ///
     /// # Errors
     /// Those of accept(2) and recvfrom(2).
-    pub(super) fn try_take(&self) -> io::Result<Option<Arrival>> {
+    pub(super) fn try_take(&self) -> io::Result<Option<Incoming>> {
         let taken = match &self.kind {
-            Kind::Stream(socket) => self.try_accept(socket).map(Arrival::Connection),
-            Kind::Datagram(socket) => socket.try_recv(self.local.as_ref(), &self.address).map(Arrival::Datagram),
+            Kind::Stream(socket) => self.try_accept(socket).map(Incoming::Connection),
+            Kind::Datagram(socket) => socket.try_recv(self.local.as_ref(), &self.address).map(Incoming::Datagram),
         };
         match taken {
             Ok(arrival) => Ok(Some(arrival)),
@@ -208,7 +220,7 @@ impl Listener {
         let flags = (SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).bits().cast_signed();
         let (accepted, client) = socket.try_io(Interest::READABLE, |socket| socket.accept4(flags))?;
         match self.address {
-            Address::Tcp(_) => {
+            ListenAddress::Tcp(_) => {
                 // Without an address the client is gone already.
                 let client = client.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
                 Stream::tcp(accepted, client, self.local.clone())

@@ -9,11 +9,11 @@ use socket2::{MsgHdr, SockAddr, Socket};
 
 /// Room for what the kernel tells, aligned as it writes it: how many datagrams were dropped (24 bytes), and where this one was
 /// sent to (32 or 40).
-const ROOM: usize = 8;
+const CONTROL_ROOM: usize = 8;
 
 /// What the kernel tells of a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Ancillary {
     /// The address that it was sent to, without a port, where the socket is bound to them all.
     pub(super) at: Option<(IpAddr, u32)>,
     /// How many the kernel had to drop since the socket was opened, modulo 2^32; none if it says nothing, for want of any.
@@ -21,8 +21,8 @@ pub(super) struct Told {
 }
 
 /// Receives one datagram: its length, and its sender.
-pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr, Told)> {
-    let mut control = [0_u64; ROOM];
+pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr, Ancillary)> {
+    let mut control = [0_u64; CONTROL_ROOM];
     #[expect(unsafe_code, reason = "socket2's and rustix's tell either the sender or what else the kernel says")]
     // SAFETY: the header's pointers are to `storage`, `part`, `buffer` and `control`, which all outlive the call, each with its own
     // size. The kernel writes an address of `namelen` bytes into `storage`, or none, and says how many.
@@ -44,7 +44,7 @@ pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, 
     };
     let ((read, told), client) = received?;
     let told = match told {
-        0 => Told::default(),
+        0 => Ancillary::default(),
         told => parse(&control.map(u64::to_ne_bytes).as_flattened()[..told.min(mem::size_of_val(&control))]),
     };
     Ok((read, client, told))
@@ -53,8 +53,8 @@ pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, 
 /// A control message's head: its length with the head, its level and its type (cmsg(3)).
 const HEAD: usize = 16;
 
-fn parse(mut control: &[u8]) -> Told {
-    let mut told = Told::default();
+fn parse(mut control: &[u8]) -> Ancillary {
+    let mut told = Ancillary::default();
     while let Some((head, _)) = control.split_first_chunk::<HEAD>() {
         let [length, kind] = [0, 8].map(|at| u64::from_ne_bytes(head[at..at + 8].try_into().expect("8 bytes")));
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -128,12 +128,12 @@ mod tests {
         control[first + HEAD + 4..first + HEAD + 8].copy_from_slice(&[192, 0, 2, 1]);
         let second = head(&mut control[first..], 12, libc::IPPROTO_IP, libc::IP_PKTINFO);
         let at = Some((Ipv4Addr::new(192, 0, 2, 1).into(), 0));
-        assert_eq!(parse(&control[..first + second]), Told { at, dropped: Some(7) });
-        assert_eq!(parse(&control[..first + second - 8]), Told { at: None, dropped: Some(7) });
-        assert_eq!(parse(&control[..first - 8]), Told::default());
-        assert_eq!(parse(&[]), Told::default());
+        assert_eq!(parse(&control[..first + second]), Ancillary { at, dropped: Some(7) });
+        assert_eq!(parse(&control[..first + second - 8]), Ancillary { at: None, dropped: Some(7) });
+        assert_eq!(parse(&control[..first - 8]), Ancillary::default());
+        assert_eq!(parse(&[]), Ancillary::default());
         // A length that is none, or beyond all, ends it.
-        assert_eq!(parse(&[0; 64]), Told::default());
-        assert_eq!(parse(&[0xff; 64]), Told::default());
+        assert_eq!(parse(&[0; 64]), Ancillary::default());
+        assert_eq!(parse(&[0xff; 64]), Ancillary::default());
     }
 }

@@ -2,27 +2,27 @@
 
 mod accept;
 pub mod activation;
+mod address_book;
 mod bind;
 mod bound;
-mod budget;
 mod datagram;
-mod inherited;
-mod line;
 mod listener;
 mod message;
 mod options;
-mod ports;
+mod quota;
 mod readiness;
+mod shared_socket;
 mod socket_file;
+mod socket_store;
 mod sources;
 mod stream;
 
-pub use accept::{Caps, Permit, accept_until};
-pub use budget::Budget;
+pub use accept::{ConnectionLimits, Permit, accept_until};
+pub use address_book::{AddressBook, Claim, overlap};
 pub use datagram::{Datagrams, Packet};
-pub use inherited::{Handed, Inherited};
-pub use line::{ClientWatch, Presence};
-pub use listener::{Arrival, Listener};
-pub use ports::{Claim, Ports, overlap};
-pub use sources::{Place, Sources};
+pub use listener::{Incoming, Listener};
+pub use quota::RequestQuota;
+pub use shared_socket::{ClientWatch, Presence};
+pub use socket_store::{PassedSocket, SocketStore};
+pub use sources::{SourcePlace, Sources};
 pub use stream::Stream;

@@ -11,7 +11,7 @@ use rustix::net::sockopt::{
 };
 use socket2::Socket;
 
-use crate::config::{Address, SocketSettings};
+use crate::config::{ListenAddress, SocketSettings};
 
 /// Has the kernel tell, with each datagram, how many it has dropped before; and to which address it was sent, where
 /// the socket is bound to them all.
@@ -43,9 +43,9 @@ fn switch_on(socket: &Socket, level: libc::c_int, name: libc::c_int) -> io::Resu
 ///
 /// # Errors
 /// Those of setsockopt(2).
-pub(super) fn set(socket: impl AsFd, address: &Address, settings: &SocketSettings) -> io::Result<()> {
+pub(super) fn set(socket: impl AsFd, address: &ListenAddress, settings: &SocketSettings) -> io::Result<()> {
     let socket = socket.as_fd();
-    if let Address::Tcp(_) = address {
+    if let ListenAddress::Tcp(_) = address {
         set_socket_keepalive(socket, settings.keepalive.is_some())?;
         if let Some(keepalive) = settings.keepalive {
             set_tcp_keepidle(socket, keepalive.idle)?;
@@ -54,7 +54,7 @@ pub(super) fn set(socket: impl AsFd, address: &Address, settings: &SocketSetting
         }
     }
     // Of Unix sockets the kernel heeds neither: what a sender may have on its way is the sender's own to say.
-    if let Address::Tcp(_) | Address::Udp(_) = address {
+    if let ListenAddress::Tcp(_) | ListenAddress::Udp(_) = address {
         let asked = |bytes: Option<u32>| bytes.map(|bytes| bytes as usize);
         if let Some(bytes) = asked(settings.receive_buffer) {
             set_socket_recv_buffer_size(socket, bytes)?;
@@ -69,7 +69,7 @@ pub(super) fn set(socket: impl AsFd, address: &Address, settings: &SocketSetting
 }
 
 /// socket(7): the kernel doubles what is asked for, to have room for its own bookkeeping, and answers with that.
-fn tell_if_less(address: &Address, key: &str, limit: &str, asked: usize, doubled: usize) {
+fn tell_if_less(address: &ListenAddress, key: &str, limit: &str, asked: usize, doubled: usize) {
     let given = doubled / 2;
     if given < asked {
         tracing::warn!(%address, asked, given, "{key}: the kernel gave less; {limit} is its limit");

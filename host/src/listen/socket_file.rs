@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::{Address, UnixSettings};
+use crate::config::{ListenAddress, UnixSettings};
 
 /// The file of a Unix socket, removed when this is dropped.
 pub(super) struct SocketFile {
@@ -81,8 +81,8 @@ impl SocketFile {
     }
 
     /// The file that a process before this made; none if it is gone by now, or another.
-    pub(super) fn left(address: &Address, made: (u64, u64)) -> Option<Self> {
-        let (Address::Unix(path) | Address::Unixgram(path)) = address else { return None };
+    pub(super) fn left(address: &ListenAddress, made: (u64, u64)) -> Option<Self> {
+        let (ListenAddress::Unix(path) | ListenAddress::Unixgram(path)) = address else { return None };
         let entry = Entry::at(path).ok().filter(|entry| entry.identity == made)?;
         Some(Self { entry, path: path.clone(), is_ours: true })
     }

@@ -7,20 +7,20 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::{Endpoint, PerSource};
+use crate::config::{PerSource, SocketAddress};
 
 /// Who is taken for one client: an IPv4 address, or an IPv6 network of 64 bits. A host has one of these at least to
 /// itself (RFC 4291, 2.5.4; RFC 6177), and so as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
+enum ClientSource {
     V4([u8; 4]),
     V6([u8; 8]),
 }
 
-impl Source {
+impl ClientSource {
     /// None of a Unix client, which has no address.
-    fn of(client: &Endpoint) -> Option<Self> {
-        let Endpoint::Inet(client) = client else { return None };
+    fn of(client: &SocketAddress) -> Option<Self> {
+        let SocketAddress::Inet(client) = client else { return None };
         Some(match client.ip().to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
             IpAddr::V6(ip) => Self::V6(*ip.octets().first_chunk().expect("an address has 16 octets")),
@@ -44,12 +44,12 @@ impl Sources {
     ///
     /// # Errors
     /// The key of the limit that the client's source is over.
-    pub fn admit(&self, client: &Endpoint, limits: PerSource) -> Result<Option<Place>, &'static str> {
+    pub fn admit(&self, client: &SocketAddress, limits: PerSource) -> Result<Option<SourcePlace>, &'static str> {
         let PerSource { connections, rate } = limits;
         if connections.is_none() && rate.is_none() {
             return Ok(None);
         }
-        let Some(source) = Source::of(client) else { return Ok(None) };
+        let Some(source) = ClientSource::of(client) else { return Ok(None) };
         if rate.is_some_and(|rate| !lock(&self.rates).spend(source, rate, Instant::now())) {
             return Err("max-rate-per-source");
         }
@@ -60,27 +60,27 @@ impl Sources {
 
 /// The sessions of each source that has any.
 #[derive(Default)]
-struct Sessions(Mutex<HashMap<Source, u32>>);
+struct Sessions(Mutex<HashMap<ClientSource, u32>>);
 
 impl Sessions {
-    fn enter(self: &Arc<Self>, source: Source, most: u32) -> Option<Place> {
+    fn enter(self: &Arc<Self>, source: ClientSource, most: u32) -> Option<SourcePlace> {
         let mut sessions = lock(&self.0);
         let count = sessions.entry(source).or_insert(0);
         // A source that has none is let in: no limit is 0.
         (*count < most).then(|| {
             *count += 1;
-            Place { sessions: self.clone(), source }
+            SourcePlace { sessions: self.clone(), source }
         })
     }
 }
 
 /// A session's place among those of its source, given back when it is dropped.
-pub struct Place {
+pub struct SourcePlace {
     sessions: Arc<Sessions>,
-    source: Source,
+    source: ClientSource,
 }
 
-impl Drop for Place {
+impl Drop for SourcePlace {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = lock(&self.sessions.0).entry(self.source) {
             *entry.get_mut() -= 1;
@@ -92,7 +92,7 @@ impl Drop for Place {
 }
 
 /// How many sources a generation of [`Rates`] has at most. Two of them are some 5 MiB.
-const MOST: usize = 50_000;
+const MAX_RATES: usize = 50_000;
 
 /// How long an empty bucket takes to fill: what it holds is what it gets in a second.
 const FILL: Duration = Duration::from_secs(1);
@@ -104,8 +104,8 @@ const FILL: Duration = Duration::from_secs(1);
 /// later. The younger one is made the older before its time when it is at its most, so that of more sources in a second than both
 /// hold, those that were quiet for longest begin anew.
 struct Rates {
-    younger: HashMap<Source, Instant>,
-    older: HashMap<Source, Instant>,
+    younger: HashMap<ClientSource, Instant>,
+    older: HashMap<ClientSource, Instant>,
     since: Instant,
 }
 
@@ -117,8 +117,8 @@ impl Default for Rates {
 
 impl Rates {
     /// Takes one token of the source's, if it has one.
-    fn spend(&mut self, source: Source, rate: u32, now: Instant) -> bool {
-        if now >= self.since + FILL || self.younger.len() == MOST {
+    fn spend(&mut self, source: ClientSource, rate: u32, now: Instant) -> bool {
+        if now >= self.since + FILL || self.younger.len() == MAX_RATES {
             self.older = mem::take(&mut self.younger);
             self.since = now;
         }
@@ -141,12 +141,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn endpoint(ip: &str) -> Endpoint {
-        Endpoint::Inet((ip.parse::<IpAddr>().unwrap(), 1).into())
+    fn endpoint(ip: &str) -> SocketAddress {
+        SocketAddress::Inet((ip.parse::<IpAddr>().unwrap(), 1).into())
     }
 
-    fn source(ip: &str) -> Source {
-        Source::of(&endpoint(ip)).unwrap()
+    fn source(ip: &str) -> ClientSource {
+        ClientSource::of(&endpoint(ip)).unwrap()
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:ffff:ffff:ffff"));
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
-        assert_eq!(Source::of(&Endpoint::Unix(None)), None);
+        assert_eq!(ClientSource::of(&SocketAddress::Unix(None)), None);
     }
 
     #[test]
@@ -210,10 +210,10 @@ mod tests {
     fn more_sources_than_there_is_room_for_displace_those_that_were_quiet() {
         let mut rates = Rates::default();
         let (now, loud) = (rates.since, source("192.0.2.1"));
-        let flood = |number: u32| Source::V6(u64::from(number).to_be_bytes());
-        for number in 0..5 * MOST as u32 {
+        let flood = |number: u32| ClientSource::V6(u64::from(number).to_be_bytes());
+        for number in 0..5 * MAX_RATES as u32 {
             assert!(rates.spend(flood(number), 1, now));
-            assert!(rates.younger.len() <= MOST && rates.older.len() <= MOST);
+            assert!(rates.younger.len() <= MAX_RATES && rates.older.len() <= MAX_RATES);
         }
         assert!(rates.spend(loud, 1, now));
         assert!(!rates.spend(loud, 1, now));

@@ -15,8 +15,8 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use super::line::{ClientWatch, Line};
-use crate::config::Endpoint;
+use super::shared_socket::{ClientWatch, SharedSocket};
+use crate::config::SocketAddress;
 
 /// An accepted connection, which remembers whether its client has finished sending.
 ///
@@ -25,9 +25,9 @@ use crate::config::Endpoint;
 /// The runtime watches it from when it is first waited for: a client that connects and speaks at once, as most do, has been heard
 /// before that, and one wait less is a wake-up less.
 pub struct Stream {
-    line: Arc<Line>,
-    client: Endpoint,
-    server: Endpoint,
+    line: Arc<SharedSocket>,
+    client: SocketAddress,
+    server: SocketAddress,
     /// The last read took all that there was, so that the next one is to be waited for.
     emptied: bool,
     at_end: bool,
@@ -42,7 +42,7 @@ const DISCARDED: usize = 4096;
 
 impl Stream {
     /// `local` is this end, where the listener knows it: on a wildcard address, only the connection does.
-    pub(super) fn tcp(socket: Socket, client: SocketAddr, local: Option<Endpoint>) -> io::Result<Self> {
+    pub(super) fn tcp(socket: Socket, client: SocketAddr, local: Option<SocketAddress>) -> io::Result<Self> {
         let server = match local {
             Some(local) => local,
             None => {
@@ -53,12 +53,12 @@ impl Stream {
         Ok(Self::new(socket, client.into(), server))
     }
 
-    pub(super) fn unix(socket: Socket, client: Endpoint, local: Option<Endpoint>) -> Self {
-        Self::new(socket, client, local.unwrap_or(Endpoint::Unix(None)))
+    pub(super) fn unix(socket: Socket, client: SocketAddress, local: Option<SocketAddress>) -> Self {
+        Self::new(socket, client, local.unwrap_or(SocketAddress::Unix(None)))
     }
 
-    fn new(socket: Socket, client: Endpoint, server: Endpoint) -> Self {
-        Self { line: Arc::new(Line::new(socket)), client, server, emptied: false, at_end: false }
+    fn new(socket: Socket, client: SocketAddress, server: SocketAddress) -> Self {
+        Self { line: Arc::new(SharedSocket::new(socket)), client, server, emptied: false, at_end: false }
     }
 
     /// What a session may ask of it while a guest has it.
@@ -67,12 +67,12 @@ impl Stream {
     }
 
     /// The client's end.
-    pub fn client(&self) -> &Endpoint {
+    pub fn client(&self) -> &SocketAddress {
         &self.client
     }
 
     /// This end: the address the client reached, which on a wildcard listener is not the listener's own.
-    pub fn server(&self) -> &Endpoint {
+    pub fn server(&self) -> &SocketAddress {
         &self.server
     }
 

@@ -19,7 +19,7 @@ use wasmtime::Engine;
 const MAGIC: &[u8; 16] = b"wharf code   v1\n";
 const HEADER: usize = MAGIC.len() + 32;
 /// More bytes than the code of the largest plugin has.
-const LARGEST: u64 = 4 << 30;
+const MAX_ENTRY_BYTES: u64 = 4 << 30;
 
 /// A folder of compiled components.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ fn trusted(path: &Path, name: &str) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(distrust("it is no file"));
     }
-    if metadata.len() > LARGEST {
+    if metadata.len() > MAX_ENTRY_BYTES {
         return Err(distrust("it is larger than any entry"));
     }
     owners_alone(&metadata).map_err(distrust)?;

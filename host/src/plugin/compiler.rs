@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::process::{self, Failure, Work};
+use super::process::{self, WorkerFailure, WorkerTask};
 use super::recognise::needs;
 use crate::sandbox::{Engines, Native, Profile};
 
@@ -14,16 +14,21 @@ pub const COMMAND: &str = "compile";
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn compile(_: &Engines, profile: Profile, wasm: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
-    process::run(Work::Compile, &[COMMAND, profile.name()], wasm, time)
+pub(super) fn compile(_: &Engines, profile: Profile, wasm: &[u8], time: Duration) -> Result<Vec<u8>, WorkerFailure> {
+    process::run(WorkerTask::Compile, &[COMMAND, profile.name()], wasm, time)
 }
 
 /// The same in this process, where nothing bounds it.
 ///
 /// # Errors
 /// It is not valid, or asks for features that are off.
-pub(super) fn compile_here(engines: &Engines, profile: Profile, wasm: &[u8], _: Duration) -> Result<Vec<u8>, Failure> {
-    code_of(engines, profile, wasm).map_err(Failure::Invalid)
+pub(super) fn compile_here(
+    engines: &Engines,
+    profile: Profile,
+    wasm: &[u8],
+    _: Duration,
+) -> Result<Vec<u8>, WorkerFailure> {
+    code_of(engines, profile, wasm).map_err(WorkerFailure::Invalid)
 }
 
 fn code_of(engines: &Engines, profile: Profile, wasm: &[u8]) -> Result<Vec<u8>, String> {

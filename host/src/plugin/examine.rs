@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::flatten::flatten;
-use super::process::{self, Failure, Work};
+use super::process::{self, WorkerFailure, WorkerTask};
 use super::recognise::{Findings, Form, Recognised, recognise};
 use crate::sandbox::{Engines, GuestKind, Profile};
 
@@ -30,9 +30,9 @@ struct Message {
 ///
 /// # Errors
 /// Why it is no plugin.
-pub(super) fn examine(file: &[u8], time: Duration) -> Result<Examined, Failure> {
-    let answer = process::run(Work::Examine, &[COMMAND], file, time)?;
-    let broken = || Failure::Host(std::io::Error::other("what examined it said half of it"));
+pub(super) fn examine(file: &[u8], time: Duration) -> Result<Examined, WorkerFailure> {
+    let answer = process::run(WorkerTask::Examine, &[COMMAND], file, time)?;
+    let broken = || WorkerFailure::Host(std::io::Error::other("what examined it said half of it"));
     let (length, rest) = answer.split_first_chunk().ok_or_else(broken)?;
     let (text, wasm) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(broken)?;
     let text = str::from_utf8(text).map_err(|_| broken())?;
@@ -44,16 +44,16 @@ pub(super) fn examine(file: &[u8], time: Duration) -> Result<Examined, Failure> 
 ///
 /// # Errors
 /// Why it is no plugin.
-pub(super) fn examine_here(file: &[u8], _: Duration) -> Result<Examined, Failure> {
-    examined(file).map_err(Failure::Invalid)
+pub(super) fn examine_here(file: &[u8], _: Duration) -> Result<Examined, WorkerFailure> {
+    examined(file).map_err(WorkerFailure::Invalid)
 }
 
 /// The same, but a component is what is compiled, whatever could be made of it.
 ///
 /// # Errors
 /// Why it is no plugin.
-pub(super) fn keep_here(file: &[u8], _: Duration) -> Result<Examined, Failure> {
-    let Recognised { findings, wasm } = recognise(file).map_err(Failure::Invalid)?;
+pub(super) fn keep_here(file: &[u8], _: Duration) -> Result<Examined, WorkerFailure> {
+    let Recognised { findings, wasm } = recognise(file).map_err(WorkerFailure::Invalid)?;
     Ok(Examined { findings, wasm })
 }
 

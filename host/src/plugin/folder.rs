@@ -15,18 +15,18 @@ use super::load::Refusal;
 use crate::config::{self, LOOK, Opened, Stamp, WRITING, file, is_plain};
 
 /// The most that a plugin's file may hold, in bytes: five times what the largest runtimes take.
-const LARGEST: u64 = 128 << 20;
+const MAX_PLUGIN_BYTES: u64 = 128 << 20;
 
 /// Where plugins come from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum PluginSource {
     /// Every `.wasm` and `.wat` in it.
     Folder(PathBuf),
     /// This file alone.
     File(PathBuf),
 }
 
-impl Source {
+impl PluginSource {
     /// The folder that changes are to be expected in.
     pub fn folder(&self) -> &Path {
         match self {
@@ -41,7 +41,7 @@ impl Source {
 
 /// A plugin's files as a scan found them.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct PluginFiles {
     plugin: PathBuf,
     /// Beside the plugin; there need not be a file.
     manifest: PathBuf,
@@ -99,7 +99,7 @@ pub enum Unread {
     Changing(String),
 }
 
-impl Found {
+impl PluginFiles {
     /// Reads both files, as they are together. What they hold now counts, should it be other than what the scan found.
     ///
     /// # Errors
@@ -114,8 +114,8 @@ impl Found {
             Ok(opened) => Ok(opened),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         });
-        let plugin = plugin.and_then(|opened| opened.read(LARGEST));
-        let manifest = manifest.and_then(|opened| opened.read(config::LARGEST));
+        let plugin = plugin.and_then(|opened| opened.read(MAX_PLUGIN_BYTES));
+        let manifest = manifest.and_then(|opened| opened.read(config::MAX_TEXT_BYTES));
         for (path, read) in [(&self.plugin, &plugin), (&self.manifest, &manifest)] {
             if let Err(error) = read
                 && file::is_being_written(error)
@@ -196,7 +196,7 @@ impl Content {
 
 /// A source of plugins and what is known of its files, so that a file that did not change is not read again.
 pub struct Folder {
-    source: Source,
+    source: PluginSource,
     seen: HashMap<PathBuf, Seen>,
 }
 
@@ -216,11 +216,11 @@ const SETTLED: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(1);
 
 impl Folder {
-    pub fn new(source: Source) -> Self {
+    pub fn new(source: PluginSource) -> Self {
         Self { source, seen: HashMap::new() }
     }
 
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &PluginSource {
         &self.source
     }
 
@@ -228,10 +228,10 @@ impl Folder {
     ///
     /// # Errors
     /// The folder itself can't be read; nothing is known then of what stands in it.
-    pub fn scan(&mut self) -> io::Result<BTreeMap<String, Found>> {
+    pub fn scan(&mut self) -> io::Result<BTreeMap<String, PluginFiles>> {
         let files = match &self.source {
-            Source::Folder(folder) => plugin_files(folder)?,
-            Source::File(file) => {
+            PluginSource::Folder(folder) => plugin_files(folder)?,
+            PluginSource::File(file) => {
                 let there = file.try_exists()?;
                 let name = stem(file).unwrap_or("plugin").to_owned();
                 there.then(|| (name, file.clone())).into_iter().collect()
@@ -242,13 +242,13 @@ impl Folder {
         for (name, plugin) in files {
             let manifest = plugin.with_extension("toml");
             let fingerprint = Fingerprint {
-                plugin: self.look(&plugin, LARGEST, &mut seen),
-                manifest: self.look(&manifest, config::LARGEST, &mut seen),
+                plugin: self.look(&plugin, MAX_PLUGIN_BYTES, &mut seen),
+                manifest: self.look(&manifest, config::MAX_TEXT_BYTES, &mut seen),
             };
             if fingerprint.plugin != Content::Absent {
                 let since = [&plugin, &manifest].into_iter().filter_map(|path| Some(seen.get(path)?.since)).max();
                 let since = since.unwrap_or_else(Instant::now);
-                found.insert(name, Found { plugin, manifest, fingerprint, since });
+                found.insert(name, PluginFiles { plugin, manifest, fingerprint, since });
             }
         }
         self.seen = seen;
@@ -345,7 +345,7 @@ mod tests {
         for name in ["a.wasm", "a.toml"] {
             symlink(format!("..data/{name}"), at(name)).unwrap();
         }
-        let found = Folder::new(Source::Folder(folder.path().to_owned())).scan().unwrap().remove("a").unwrap();
+        let found = Folder::new(PluginSource::Folder(folder.path().to_owned())).scan().unwrap().remove("a").unwrap();
         let over = AtomicBool::new(false);
         let (mut whole, mut changing) = (0, 0);
         std::thread::scope(|scope| {

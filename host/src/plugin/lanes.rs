@@ -21,7 +21,7 @@ const LONG_FROM: usize = 1 << 20;
 const QUICK: Duration = Duration::from_secs(2);
 
 /// Twelve times what Python takes, the largest of the usual guests.
-const LONG: Duration = Duration::from_secs(120);
+const LONG_LANE_TIME: Duration = Duration::from_secs(120);
 
 /// Which work waits for which: a lane's for its own only, so that the replacement of a small plugin never queues behind large
 /// ones.
@@ -43,7 +43,7 @@ impl Lane {
     pub(super) fn time(self) -> Duration {
         match self {
             Self::Quick => QUICK,
-            Self::Long => LONG,
+            Self::Long => LONG_LANE_TIME,
         }
     }
 

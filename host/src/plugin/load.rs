@@ -13,13 +13,13 @@ use super::compiler;
 use super::examine::{self, Examined};
 use super::generation::Generation;
 use super::lanes::{Lane, Lanes};
-use super::process::Failure;
+use super::process::WorkerFailure;
 use super::recognise::{Findings, Form, unmet};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size, bounded};
-use crate::report::Tally;
+use crate::report::PluginStats;
 use crate::sandbox::{
-    Blueprint, Component, CoreModule, Demand, Engines, Fault, Guest, GuestKind, Interface, Native, Origin, Profile,
-    Program, State, TABLE_ELEMENTS,
+    Blueprint, Component, CoreModule, Engines, Fault, Guest, GuestKind, Interface, Native, Origin, Profile, Program,
+    Requirements, State, TABLE_ELEMENTS,
 };
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
@@ -43,12 +43,12 @@ pub struct Loader {
 /// What works on a plugin's bytes, each for so much time at most.
 struct Workers {
     /// Finds out what a file is.
-    examine: fn(&[u8], Duration) -> Result<Examined, Failure>,
+    examine: fn(&[u8], Duration) -> Result<Examined, WorkerFailure>,
     /// Makes native code of wasm.
     compile: Compile,
 }
 
-type Compile = fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, Failure>;
+type Compile = fn(&Engines, Profile, &[u8], Duration) -> Result<Vec<u8>, WorkerFailure>;
 
 /// A plugin that may serve.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub struct Loaded {
     pub facts: Facts,
     /// The layer of its manifest that came in the file.
     inside: ManifestFile,
-    demand: Demand,
+    demand: Requirements,
     kind: GuestKind,
 }
 
@@ -125,10 +125,10 @@ impl Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<WorkerFailure> for Refusal {
+    fn from(failure: WorkerFailure) -> Self {
         match failure {
-            Failure::Host(_) => Self::host(failure),
+            WorkerFailure::Host(_) => Self::host(failure),
             _ => Self::plugin(failure),
         }
     }
@@ -194,7 +194,7 @@ impl Loader {
             };
         };
 
-        let origin = Origin::without_client(name.into(), Arc::new(Tally::new(name)), id.clone());
+        let origin = Origin::without_client(name.into(), Arc::new(PluginStats::new(name)), id.clone());
         let limit = settings.timeouts.setup;
         let _trial = self.trials.acquire().await.expect("the semaphore is never closed");
         tokio::time::timeout(limit, guest.try_out(Arc::new(origin), settings.clone()))
@@ -239,7 +239,7 @@ impl Loader {
     fn examine(&self, unexamined: Unexamined) -> Result<Draft, Refusal> {
         let Examined { findings, wasm } = match (self.workers.examine)(&unexamined.bytes, unexamined.lane.time()) {
             Ok(examined) => examined,
-            Err(Failure::Time(..)) if unexamined.lane == Lane::Quick => {
+            Err(WorkerFailure::Time(..)) if unexamined.lane == Lane::Quick => {
                 return Ok(Draft::Unexamined(Unexamined { lane: Lane::Long, ..unexamined }));
             }
             Err(failure) => return Err(failure.into()),
@@ -292,7 +292,7 @@ impl Loader {
         let begun = Instant::now();
         let code = match (self.workers.compile)(&self.engines, profile, &uncompiled.wasm, uncompiled.lane.time()) {
             Ok(code) => code,
-            Err(Failure::Time(..)) if uncompiled.lane == Lane::Quick => {
+            Err(WorkerFailure::Time(..)) if uncompiled.lane == Lane::Quick => {
                 return Ok(Draft::Uncompiled(Uncompiled { lane: Lane::Long, ..uncompiled }));
             }
             Err(failure) => return Err(failure.into()),
@@ -350,7 +350,7 @@ impl Unexamined {
         let Self { name, bytes, digest, beside, defaults, .. } = self;
         let Findings { form, kind, imports, manifest, demand, sockets } = findings;
         let inside = match &manifest {
-            Some(text) => ManifestFile::parse(text, config::Origin::Plugin(&name))?,
+            Some(text) => ManifestFile::parse(text, config::ManifestOrigin::Plugin(&name))?,
             None => ManifestFile::default(),
         };
         let settings = Settings::resolve(&name, beside, inside.clone(), defaults)?;
@@ -397,7 +397,7 @@ struct Resolved {
     facts: Facts,
     id: Arc<str>,
     inside: ManifestFile,
-    demand: Demand,
+    demand: Requirements,
     kind: GuestKind,
 }
 
@@ -468,11 +468,11 @@ struct Compiled {
     facts: Facts,
     id: Arc<str>,
     inside: ManifestFile,
-    demand: Demand,
+    demand: Requirements,
     kind: GuestKind,
 }
 
-fn fits(demand: Demand, kind: &GuestKind, settings: &Settings, name: &str) -> Result<(), Refusal> {
+fn fits(demand: Requirements, kind: &GuestKind, settings: &Settings, name: &str) -> Result<(), Refusal> {
     let limit = settings.limits.memory;
     if demand.memory > limit {
         return Err(Refusal::plugin(format!(

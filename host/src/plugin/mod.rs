@@ -13,7 +13,7 @@ mod recognise;
 mod watch;
 
 pub use cache::Cache;
-pub use folder::{Files, Fingerprint, Folder, Found, Source, Unread, Version};
+pub use folder::{Files, Fingerprint, Folder, PluginFiles, PluginSource, Unread, Version};
 pub use generation::{DrainDeadline, Generation};
 pub use load::{Facts, Loaded, Loader, Refusal, STDIO, TRIALS, WARM_INSTANCES, revive};
 pub use recognise::identify;

@@ -18,7 +18,7 @@ use rustix::process::{
 use crate::config::{Size, bounded};
 
 /// The longest that such a process may be there at all, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Memory that it may take, in bytes: so much, and so much more for each MiB of input, but not without end. The usual guests take a
 /// fifth of it at most.
@@ -40,13 +40,13 @@ const MOST_OUTPUT: u64 = 1 << 30;
 
 /// What is done with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Work {
+pub(super) enum WorkerTask {
     /// Finding out what they are.
     Examine,
     Compile,
 }
 
-impl Work {
+impl WorkerTask {
     /// As it is called where it fails.
     fn name(self) -> &'static str {
         match self {
@@ -79,22 +79,22 @@ fn limits(input: usize, time: Duration) -> [(Resource, u64); 2] {
 
 /// Why nothing came of it.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum WorkerFailure {
     /// The plugin is wrong, and why.
     Invalid(String),
     /// It took longer than it may.
-    Time(Work, Duration),
+    Time(WorkerTask, Duration),
     /// It took more memory than it may.
-    Memory(Work, u64),
+    Memory(WorkerTask, u64),
     /// More came of it than is taken.
-    Output(Work, u64),
+    Output(WorkerTask, u64),
     /// The process crashed, and what it said last.
-    Crash(Work, ExitStatus, String),
+    Crash(WorkerTask, ExitStatus, String),
     /// The host's own: no process could be started.
     Host(io::Error),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for WorkerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(reason) => f.write_str(reason),
@@ -123,31 +123,36 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// Why nothing came of it.
-pub(super) fn run(work: Work, arguments: &[&str], input: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
+pub(super) fn run(
+    work: WorkerTask,
+    arguments: &[&str],
+    input: &[u8],
+    time: Duration,
+) -> Result<Vec<u8>, WorkerFailure> {
     let most = in_proportion(input.len(), OUTPUT, OUTPUT_PER_MIB, MOST_OUTPUT);
     let Output { status, stdout, stderr } =
-        answer_of(&mut program(arguments, time), input, most).map_err(Failure::Host)?;
+        answer_of(&mut program(arguments, time), input, most).map_err(WorkerFailure::Host)?;
     if stdout.len() as u64 > most {
-        return Err(Failure::Output(work, most));
+        return Err(WorkerFailure::Output(work, most));
     }
     if status.success() {
         return Ok(stdout);
     }
     let said = String::from_utf8_lossy(&stderr);
     if status.code() == Some(INVALID.into()) {
-        return Err(Failure::Invalid(bounded(said.trim_end()).into_owned()));
+        return Err(WorkerFailure::Invalid(bounded(said.trim_end()).into_owned()));
     }
     let [(_, seconds), (_, memory)] = limits(input.len(), time);
     if status.signal() == Some(Signal::XCPU.as_raw()) {
-        return Err(Failure::Time(work, Duration::from_secs(seconds)));
+        return Err(WorkerFailure::Time(work, Duration::from_secs(seconds)));
     }
     // What Rust's allocator says before it aborts.
     if said.contains("memory allocation of") {
-        return Err(Failure::Memory(work, memory));
+        return Err(WorkerFailure::Memory(work, memory));
     }
     // Of a panic where it was, and why.
     let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
-    Err(Failure::Crash(work, status, bounded(&said.join(" ")).into_owned()))
+    Err(WorkerFailure::Crash(work, status, bounded(&said.join(" ")).into_owned()))
 }
 
 fn program(arguments: &[&str], time: Duration) -> Command {
@@ -213,7 +218,7 @@ pub(super) fn begin(seconds: u64) -> anyhow::Result<Vec<u8>> {
         setrlimit(resource, Rlimit { current: Some(most), maximum })?;
     }
     thread::Builder::new().name("patience".to_owned()).spawn(|| {
-        thread::sleep(PATIENCE);
+        thread::sleep(WORKER_TIMEOUT);
         kill_process(getpid(), Signal::XCPU)
     })?;
     Ok(input)

@@ -1,9 +1,9 @@
 //! What a file is, told from its bytes alone, before anything of it is compiled.
 
 mod binary;
-mod demand;
 mod embedded;
 mod foreign;
+mod requirements;
 mod survey;
 mod upkeep;
 
@@ -14,7 +14,7 @@ pub(super) use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_
 use wasmparser::Parser;
 
 use crate::config::{self, Size};
-use crate::sandbox::{Demand, GuestKind, Interface, PACKAGE, VERSION, is_spoken};
+use crate::sandbox::{GuestKind, Interface, PACKAGE, Requirements, VERSION, is_spoken};
 use binary::binary;
 use embedded::component_of;
 pub(super) use foreign::{needs, unmet};
@@ -47,7 +47,7 @@ pub(super) struct Findings {
     pub(super) imports: Vec<String>,
     /// The text of its own manifest.
     pub(super) manifest: Option<String>,
-    pub(super) demand: Demand,
+    pub(super) demand: Requirements,
     /// By what a program would have sockets of its own, though its client is its stdin and stdout.
     pub(super) sockets: Option<String>,
 }
@@ -78,8 +78,8 @@ impl std::fmt::Display for Form {
 /// What the bytes are instead, and what would be accepted, in one line.
 pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
     examine(bytes).map_err(|flaw| match flaw {
-        Flaw::Other(what) => format!("{what}; wanted: {WANTED}"),
-        Flaw::Near(what) => what,
+        Rejection::Other(what) => format!("{what}; wanted: {WANTED}"),
+        Rejection::Near(what) => what,
     })
 }
 
@@ -92,30 +92,30 @@ pub fn identify(bytes: &[u8]) -> Result<&'static str, String> {
 }
 
 /// Why a file is no plugin, in words.
-enum Flaw {
+enum Rejection {
     /// It is something else, so that what is wanted has to be said with it.
     Other(String),
     /// It lacks something, or has something too much: what would be right is said with that.
     Near(String),
 }
 
-impl From<String> for Flaw {
+impl From<String> for Rejection {
     fn from(what: String) -> Self {
         Self::Other(what)
     }
 }
 
-fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
+fn examine(bytes: &[u8]) -> Result<Recognised, Rejection> {
     let wasm = binary(bytes)?;
     let (wasm, form) = if Parser::is_component(&wasm) {
         (wasm.into_owned(), Form::Component)
     } else if Parser::is_core_wasm(&wasm) {
         let survey = Survey::of(&wasm).map_err(damaged)?;
-        let misfit = || foreign::origin(&survey).or_else(|| foreign::strays(&survey, &wasm)).map(Flaw::Near);
+        let misfit = || foreign::origin(&survey).or_else(|| foreign::strays(&survey, &wasm)).map(Rejection::Near);
         if survey.is_typed() {
             let component = component_of(&wasm).map_err(|what| {
-                let needs = foreign::needs(&wasm).map(Flaw::Near);
-                needs.or_else(misfit).unwrap_or(Flaw::Other(what))
+                let needs = foreign::needs(&wasm).map(Rejection::Near);
+                needs.or_else(misfit).unwrap_or(Rejection::Other(what))
             })?;
             (component, Form::TypedModule)
         } else if let Some(flaw) = misfit() {
@@ -125,38 +125,41 @@ fn examine(bytes: &[u8]) -> Result<Recognised, Flaw> {
         } else {
             let remedy = "`wasm-tools component embed` adds one";
             let what = format!("a core module without a component type ({remedy}), and without `_start`");
-            return Err(Flaw::Other(what));
+            return Err(Rejection::Other(what));
         }
     } else {
-        return Err(Flaw::Other("wasm of an unknown version".to_owned()));
+        return Err(Rejection::Other("wasm of an unknown version".to_owned()));
     };
     let survey = Survey::of(&wasm).map_err(damaged)?;
     let kind = kind(&survey.exports).map_err(|flaw| match (flaw, foreign::system(&survey.imports)) {
-        (Flaw::Other(what), Some(system)) => Flaw::Other(format!("{what} (of its imports, {system})")),
+        (Rejection::Other(what), Some(system)) => Rejection::Other(format!("{what} (of its imports, {system})")),
         (flaw, _) => flaw,
     })?;
     recognised(wasm, form, kind, survey)
 }
 
-fn recognised(wasm: Vec<u8>, form: Form, kind: GuestKind, survey: Survey) -> Result<Recognised, Flaw> {
+fn recognised(wasm: Vec<u8>, form: Form, kind: GuestKind, survey: Survey) -> Result<Recognised, Rejection> {
     if survey.imports.len() > MOST_IMPORTS {
         let what = format!("it imports {} things, and {MOST_IMPORTS} is the most that it may", survey.imports.len());
-        return Err(Flaw::Near(what));
+        return Err(Rejection::Near(what));
     }
     if let Some(name) = survey.imports.iter().find(|name| name.len() > LONGEST_NAME) {
         let (length, name) = (name.len(), shown(name));
         let what =
             format!("it imports {name}, a name of {length} bytes, and {LONGEST_NAME} is the most that it may have");
-        return Err(Flaw::Near(what));
+        return Err(Rejection::Near(what));
     }
-    if let Some(manifest) = survey.manifest.as_ref().filter(|text| text.len() as u64 > config::LARGEST) {
-        let (size, most) = (Size(manifest.len() as u64), Size(config::LARGEST));
-        return Err(Flaw::Near(format!("its section wharf:manifest has {size}, and {most} is the most that is read")));
+    if let Some(manifest) = survey.manifest.as_ref().filter(|text| text.len() as u64 > config::MAX_TEXT_BYTES) {
+        let (size, most) = (Size(manifest.len() as u64), Size(config::MAX_TEXT_BYTES));
+        return Err(Rejection::Near(format!(
+            "its section wharf:manifest has {size}, and {most} is the most that is read"
+        )));
     }
     let manifest = survey
         .manifest
         .map(|text| {
-            String::from_utf8(text).map_err(|_| Flaw::Near("its section wharf:manifest is not UTF-8 text".to_owned()))
+            String::from_utf8(text)
+                .map_err(|_| Rejection::Near("its section wharf:manifest is not UTF-8 text".to_owned()))
         })
         .transpose()?;
     let of_0_1 = |kind: &GuestKind| {
@@ -178,7 +181,7 @@ fn damaged(error: wasmparser::BinaryReaderError) -> String {
 }
 
 /// What a component is by its exports.
-fn kind(exports: &[String]) -> Result<GuestKind, Flaw> {
+fn kind(exports: &[String]) -> Result<GuestKind, Rejection> {
     let bounded = || exports.iter().filter(|name| name.len() <= LONGEST_NAME);
     let exported: Vec<(Interface, &str)> = [Interface::Stream, Interface::Datagram]
         .into_iter()
@@ -192,12 +195,12 @@ fn kind(exports: &[String]) -> Result<GuestKind, Flaw> {
         (Some((interface, version)), None, _) => return Ok(GuestKind::Handler(*interface, (*version).to_owned())),
         (Some(_), Some(_), _) => {
             let what = "both a stream handler and a datagram handler; it has to be one, and the other another plugin";
-            return Err(Flaw::Near(what.to_owned()));
+            return Err(Rejection::Near(what.to_owned()));
         }
         (None, _, Some((_, version))) => {
             let what =
                 format!("it speaks {PACKAGE}@{version}, and this host {VERSION}; bind that version's wit/handler.wit");
-            return Err(Flaw::Near(what));
+            return Err(Rejection::Near(what));
         }
         (None, _, None) => {}
     }
@@ -205,7 +208,7 @@ fn kind(exports: &[String]) -> Result<GuestKind, Flaw> {
         return Ok(GuestKind::Command(run.clone()));
     }
     let exports_a = |interface: &str| exports.iter().any(|name| name.starts_with(interface));
-    Err(Flaw::Other(match exports {
+    Err(Rejection::Other(match exports {
         [] => "a component that exports nothing".to_owned(),
         _ if exports_a("wasi:http/") => {
             "a component that answers HTTP requests, where a plugin has connections".to_owned()

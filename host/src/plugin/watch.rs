@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::capacity::room_for_a_thread;
 
 /// How long a folder has to be quiet before it is looked at, and how long at the most that is waited for.
-const QUIET: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(50);
 const RESTLESS: Duration = Duration::from_millis(500);
 
 /// Watches folders, not files: a file that is replaced takes its watch with it.
@@ -144,7 +144,7 @@ fn is_gone(error: &notify::Error) -> bool {
 async fn settle(hint: Arc<Notify>, settled: Arc<Notify>) {
     loop {
         hint.notified().await;
-        let quiet = async { while tokio::time::timeout(QUIET, hint.notified()).await.is_ok() {} };
+        let quiet = async { while tokio::time::timeout(DEBOUNCE, hint.notified()).await.is_ok() {} };
         let _ = tokio::time::timeout(RESTLESS, quiet).await;
         settled.notify_one();
     }

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-use super::outlet::Outlet;
-use crate::config::{Address, one_line};
+use super::non_blocking::NonBlockingWriter;
+use crate::config::{ListenAddress, one_line};
 
-static STDOUT: Outlet = Outlet::new(
+static STDOUT: NonBlockingWriter = NonBlockingWriter::new(
     "events",
     |bytes| rustix::io::write(io::stdout(), bytes),
     |lines| tracing::error!(lines, "events are lost: they were not read in time, or could not be written"),
@@ -16,7 +16,7 @@ static STDOUT: Outlet = Outlet::new(
 /// Something that happened to a plugin or to the host.
 pub enum Event<'a> {
     /// A server accepts, on this address with its real port.
-    Listening(&'a Address, &'a str),
+    Listening(&'a ListenAddress, &'a str),
     /// New sessions are served by this generation.
     Loaded(&'a str, &'a str),
     /// What was found is refused, and this generation serves on.
@@ -24,9 +24,9 @@ pub enum Event<'a> {
     /// What was found is refused, and there is nothing older.
     Refused(&'a str, &'a dyn Display),
     Unloaded(&'a str),
-    Closed(&'a Address, &'a str),
+    Closed(&'a ListenAddress, &'a str),
     /// An address can't be had. It is tried again.
-    Failed(&'a Address, &'a str, &'a dyn Display),
+    Failed(&'a ListenAddress, &'a str, &'a dyn Display),
     /// The host stops, with this many sessions running.
     Draining(usize),
     Stopped,

@@ -9,9 +9,9 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::outlet::Outlet;
+use super::non_blocking::NonBlockingWriter;
 
-static STDERR: Outlet = Outlet::new(
+static STDERR: NonBlockingWriter = NonBlockingWriter::new(
     "log",
     |bytes| rustix::io::write(io::stderr(), bytes),
     |lines| tracing::warn!(lines, "the log lost lines: they were not read in time, or could not be written"),

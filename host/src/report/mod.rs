@@ -1,15 +1,15 @@
 //! What is said of what happens: events for scripts, the log, counts, and what a service manager is told.
 
-mod counters;
 mod events;
 pub mod log;
+mod non_blocking;
 mod outcome;
-mod outlet;
+mod plugin_stats;
+mod rate_limit;
 pub mod systemd;
-mod throttle;
 
-pub use counters::{Counters, Report, Tally};
 pub use events::{Event, flush};
 pub use outcome::{FaultKind, Phase};
-pub use systemd::Manager;
-pub use throttle::Topic;
+pub use plugin_stats::{Counters, PluginStats, Report};
+pub use rate_limit::LogCategory;
+pub use systemd::Notifier;

@@ -14,12 +14,12 @@ use rustix::time::{ClockId, clock_gettime};
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// How long a manager that does not read may hold the host up.
-const PATIENCE: Duration = Duration::from_secs(1);
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The service manager; nobody where there is none.
-pub struct Manager(Option<(UnixDatagram, SocketAddr)>);
+pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
-impl Manager {
+impl Notifier {
     /// Of this process's environment. An address that is none is logged, and nobody told.
     pub fn of_this_process() -> Self {
         let Some(address) = env::var_os(VARIABLE).filter(|address| !address.is_empty()) else { return Self(None) };
@@ -37,7 +37,7 @@ impl Manager {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// Everything is looked at again; [`Manager::ready`] follows.
+    /// Everything is looked at again; [`Notifier::ready`] follows.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
@@ -69,6 +69,6 @@ fn open(address: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a path nor an abstract name")),
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(NOTIFY_TIMEOUT))?;
     Ok((socket, address))
 }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::contract::{Direction, ErrorCode};
+use super::idle::{Expired, IdleTimeout, Wait};
 use super::limits::BrokenPipe;
-use super::patience::{Over, Patience, Wait};
 use super::transport::Connection;
 
 /// The most that one `recv` returns, in bytes, whatever was asked for.
@@ -48,7 +48,7 @@ pub(super) fn poll_received(
 pub(super) struct Client {
     /// None in a call that serves no client, or serves a datagram.
     connection: Option<Box<dyn Connection>>,
-    patience: Patience,
+    patience: IdleTimeout,
 }
 
 /// How an operation on the client went.
@@ -71,7 +71,7 @@ impl<T> Done<T> {
     }
 
     /// Counted, where nothing could come of it but this at once.
-    fn counted(mut self, patience: &mut Patience) -> Self {
+    fn counted(mut self, patience: &mut IdleTimeout) -> Self {
         self.gone = !self.dealt && patience.in_vain().is_err();
         self
     }
@@ -79,7 +79,7 @@ impl<T> Done<T> {
 
 impl Client {
     pub(super) fn new(connection: Option<Box<dyn Connection>>, idle: Duration) -> Self {
-        Self { connection, patience: Patience::new(idle) }
+        Self { connection, patience: IdleTimeout::new(idle) }
     }
 
     pub(super) fn take(&mut self) -> Option<Box<dyn Connection>> {
@@ -127,8 +127,8 @@ impl Client {
         let result = poll_fn(|cx| match poll_received(&mut **connection, cx, max as usize) {
             Poll::Ready(received) => Poll::Ready(Some(received.map_err(ErrorCode::from))),
             Poll::Pending => patience.poll_over(cx, wait).map(|over| match over {
-                Over::TimedOut => Some(Err(ErrorCode::TimedOut)),
-                Over::Rest => None,
+                Expired::TimedOut => Some(Err(ErrorCode::TimedOut)),
+                Expired::Rest => None,
             }),
         })
         .await?;

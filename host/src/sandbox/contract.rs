@@ -6,7 +6,7 @@ use std::net;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::config::{Endpoint, UnixName, Wrong, ip_text, socket_addr};
+use crate::config::{SocketAddress, UnixName, Wrong, ip_text, socket_addr};
 
 /// The contract's package, and the version this host speaks. A plugin of any 0.1.x is taken: the rule for versions
 /// below 1 is that a new minor version may break what was.
@@ -35,16 +35,16 @@ pub(super) enum Address {
     Unix(Option<String>),
 }
 
-impl From<&Endpoint> for Address {
-    fn from(endpoint: &Endpoint) -> Self {
+impl From<&SocketAddress> for Address {
+    fn from(endpoint: &SocketAddress) -> Self {
         match endpoint {
-            Endpoint::Inet(addr) => Self::Inet(InetAddress { ip: ip_text(addr), port: addr.port() }),
-            Endpoint::Unix(name) => Self::Unix(name.as_ref().map(UnixName::to_string)),
+            SocketAddress::Inet(addr) => Self::Inet(InetAddress { ip: ip_text(addr), port: addr.port() }),
+            SocketAddress::Unix(name) => Self::Unix(name.as_ref().map(UnixName::to_string)),
         }
     }
 }
 
-impl TryFrom<Address> for Endpoint {
+impl TryFrom<Address> for SocketAddress {
     type Error = ErrorCode;
 
     /// What a guest made up may be no address at all.
@@ -60,7 +60,7 @@ impl TryFrom<Address> for Endpoint {
 ///
 /// # Errors
 /// For the guest: the text is none.
-pub(super) fn inet(ip: &str, port: u16) -> Result<Endpoint, ErrorCode> {
+pub(super) fn inet(ip: &str, port: u16) -> Result<SocketAddress, ErrorCode> {
     match socket_addr(ip, port) {
         Ok(addr) => Ok(addr.into()),
         Err(Wrong::Ip) => Err(ErrorCode::Other(format!("{ip:?} is no IP address"))),

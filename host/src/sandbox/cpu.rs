@@ -101,14 +101,14 @@ impl Account {
 pub(super) const TURN: Duration = Duration::from_micros(100);
 
 /// What the host does for a guest within one call, in pieces: it is charged to the guest, and gives way to others.
-pub(super) struct Work {
+pub(super) struct ChargedWork {
     account: Arc<Account>,
     since: Instant,
     /// What was done since others on the thread last had their turn.
     at_once: Duration,
 }
 
-impl Work {
+impl ChargedWork {
     pub(super) fn new(account: Arc<Account>) -> Self {
         Self { account, since: Instant::now(), at_once: Duration::ZERO }
     }

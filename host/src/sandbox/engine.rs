@@ -28,7 +28,7 @@ mod small {
 
 /// What one instance takes to begin with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Demand {
+pub(crate) struct Requirements {
     pub(crate) memories: u32,
     /// Bytes, over all memories.
     pub(crate) memory: u64,
@@ -116,7 +116,7 @@ impl Engines {
         self.instances
     }
 
-    pub(crate) fn profile_for(demand: &Demand) -> Profile {
+    pub(crate) fn profile_for(demand: &Requirements) -> Profile {
         let fits = demand.memories <= small::MEMORIES
             && demand.tables <= small::TABLES
             && demand.core_instances <= small::CORE_INSTANCES

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::capacity::room_for_a_thread;
-use crate::report::Tally;
+use crate::report::PluginStats;
 
 /// How much of one plugin's file work is done at once. What is beyond it waits for its turn.
 const THREADS: usize = 16;
@@ -21,13 +21,13 @@ const IDLE: Duration = Duration::from_secs(2);
 /// One plugin's, made when a session first wants it.
 pub struct FileWork {
     runtime: Mutex<Option<Runtime>>,
-    tally: Arc<Tally>,
+    stats: Arc<PluginStats>,
 }
 
 impl FileWork {
     /// Counts its threads there.
-    pub fn new(tally: Arc<Tally>) -> Self {
-        Self { runtime: Mutex::default(), tally }
+    pub fn new(stats: Arc<PluginStats>) -> Self {
+        Self { runtime: Mutex::default(), stats }
     }
 
     /// What a session runs [`within`].
@@ -41,8 +41,8 @@ impl FileWork {
         }
         room_for_a_thread()?;
         // The one worker is for clocks and sockets, which a session within waits for as well. It does no file work.
-        self.tally.file_work(-1);
-        let (begins, ends) = (self.tally.clone(), self.tally.clone());
+        self.stats.file_work(-1);
+        let (begins, ends) = (self.stats.clone(), self.stats.clone());
         let made = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(THREADS)
@@ -62,13 +62,13 @@ impl Drop for FileWork {
         let runtime = self.runtime.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();
-            self.tally.file_work(1);
+            self.stats.file_work(1);
         }
     }
 }
 
 /// Polls `session` so that the file work it asks for is done on these threads. wasmtime's WASI asks the runtime that is current.
-pub async fn within<T>(files: Handle, session: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(files: Handle, session: impl Future<Output = T>) -> T {
     let mut session = pin!(session);
     poll_fn(|cx| {
         let _entered = files.enter();

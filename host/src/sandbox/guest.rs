@@ -116,9 +116,9 @@ impl fmt::Debug for Guest {
 
 /// One request in its sandbox.
 pub enum Running {
-    Component(component::Session),
-    Module(module::Session),
-    Program(program::Session),
+    Component(component::ComponentSession),
+    Module(module::ModuleSession),
+    Program(program::ProgramSession),
 }
 
 impl Running {

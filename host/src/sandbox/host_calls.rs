@@ -9,12 +9,12 @@ use wasmtime::component::WasmList;
 
 use super::client::{Done, STRETCH};
 use super::contract::ErrorCode;
+use super::idle::{IdleTimeout, Wait};
 use super::limits::BrokenPipe;
-use super::patience::{Patience, Wait};
 use super::request::Origin;
 use super::state::State;
 use super::transport::DatagramSocket;
-use crate::config::{Endpoint, Settings};
+use crate::config::{Settings, SocketAddress};
 
 /// What a dealing with the client means to the CPU meter.
 ///
@@ -88,13 +88,13 @@ pub(super) async fn send(store: &mut StoreContextMut<'_, State>, data: &impl Out
 }
 
 /// Whether a datagram may go elsewhere than to its client: as the operator grants.
-fn is_granted(destination: &Endpoint, settings: &Settings) -> bool {
-    let Endpoint::Inet(to) = destination else { return false };
+fn is_granted(destination: &SocketAddress, settings: &Settings) -> bool {
+    let SocketAddress::Inet(to) = destination else { return false };
     settings.grants.send_to.iter().any(|network| network.contains(&to.ip()))
 }
 
 /// Sends at once, or not at all: false where there is no room for it now.
-pub(super) fn try_send_to(state: &State, data: &[u8], destination: &Endpoint) -> Result<bool, ErrorCode> {
+pub(super) fn try_send_to(state: &State, data: &[u8], destination: &SocketAddress) -> Result<bool, ErrorCode> {
     let Some(socket) = &state.datagram_socket else {
         return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
     };
@@ -118,10 +118,10 @@ pub(super) fn try_send_to(state: &State, data: &[u8], destination: &Endpoint) ->
 pub(super) async fn send_to(
     store: &mut StoreContextMut<'_, State>,
     data: &impl Outgoing,
-    destination: Result<Endpoint, ErrorCode>,
+    destination: Result<SocketAddress, ErrorCode>,
 ) -> Done<()> {
     let mut wait = Wait::default();
-    let mut patience = Patience::new(store.data().settings.timeouts.idle);
+    let mut patience = IdleTimeout::new(store.data().settings.timeouts.idle);
     let result = match destination {
         Ok(destination) => send_when_room(store, data, &destination, &mut wait, &mut patience).await,
         Err(error) => Err(error),
@@ -133,9 +133,9 @@ pub(super) async fn send_to(
 async fn send_when_room(
     store: &mut StoreContextMut<'_, State>,
     data: &impl Outgoing,
-    destination: &Endpoint,
+    destination: &SocketAddress,
     wait: &mut Wait,
-    patience: &mut Patience,
+    patience: &mut IdleTimeout,
 ) -> Result<(), ErrorCode> {
     while !try_send_to(store.data(), data.bytes(store), destination)? {
         if let Some(socket) = store.data().datagram_socket.clone() {
@@ -145,7 +145,7 @@ async fn send_when_room(
     Ok(())
 }
 
-async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, patience: &mut Patience) -> Result<(), ErrorCode> {
+async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, patience: &mut IdleTimeout) -> Result<(), ErrorCode> {
     poll_fn(|cx| match socket.poll_sendable(cx) {
         Poll::Ready(ready) => Poll::Ready(ready.map_err(ErrorCode::from)),
         Poll::Pending => patience.poll_timed_out(cx, wait).map(Err),

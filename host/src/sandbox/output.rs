@@ -14,16 +14,16 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::cpu::{Account, TURN};
 use super::request::Origin;
-use crate::report::Topic;
+use crate::report::LogCategory;
 
 /// The longest line logged as one, in bytes; a longer one is logged in pieces.
 const LINE: usize = 4096;
 
 /// A guest's stdout or stderr. Clones write into the same line.
 #[derive(Clone)]
-pub(super) struct Output(Arc<Mutex<Line>>);
+pub(super) struct Output(Arc<Mutex<OutputLine>>);
 
-struct Line {
+struct OutputLine {
     origin: Arc<Origin>,
     stream: &'static str,
     begun: Vec<u8>,
@@ -33,14 +33,14 @@ struct Line {
 }
 
 /// The most that may be printed by one call that does not wait, in bytes.
-const ROOM: usize = 64 * 1024;
+const PRINT_ROOM: usize = 64 * 1024;
 
 impl Output {
     pub(super) fn new(origin: Arc<Origin>, stream: &'static str, account: Arc<Account>) -> Self {
-        Self(Arc::new(Mutex::new(Line { origin, stream, begun: Vec::new(), account, at_once: Duration::ZERO })))
+        Self(Arc::new(Mutex::new(OutputLine { origin, stream, begun: Vec::new(), account, at_once: Duration::ZERO })))
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn line(&self) -> MutexGuard<'_, OutputLine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,7 +70,7 @@ impl Output {
     }
 }
 
-impl Line {
+impl OutputLine {
     fn push(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -91,7 +91,7 @@ impl Line {
                 // Nor is what comes with it, up to the line that is not at its end yet: to ask for each line takes longer than to print it.
                 let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
                 let lines = rest[..whole].iter().filter(|byte| **byte == b'\n').count();
-                self.origin.tally.suppress(Topic::Printed, lines as u64);
+                self.origin.stats.suppress(LogCategory::Printed, lines as u64);
                 rest = &rest[whole..];
             }
         }
@@ -101,7 +101,7 @@ impl Line {
     fn log(&mut self) -> bool {
         // A control character takes six in the log.
         let controls = self.begun.iter().filter(|byte| byte.is_ascii_control()).count();
-        let admitted = self.origin.tally.may_log(Topic::Printed, self.begun.len() + 5 * controls);
+        let admitted = self.origin.stats.may_log(LogCategory::Printed, self.begun.len() + 5 * controls);
         if admitted {
             self.write();
         }
@@ -118,7 +118,7 @@ impl Line {
     }
 }
 
-impl Line {
+impl OutputLine {
     /// Whether others on the thread are to have their turn.
     fn gives_way(&mut self) -> bool {
         let enough = self.at_once >= TURN;
@@ -136,7 +136,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for OutputLine {
     fn drop(&mut self) {
         self.end();
     }
@@ -170,7 +170,7 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if bytes.len() > ROOM {
+        if bytes.len() > PRINT_ROOM {
             return Err(StreamError::trap("more was written than `check-write` permits"));
         }
         self.charged(&bytes).map_err(StreamError::Trap)
@@ -181,13 +181,13 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(ROOM)
+        Ok(PRINT_ROOM)
     }
 }
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let bytes = &bytes[..bytes.len().min(ROOM)];
+        let bytes = &bytes[..bytes.len().min(PRINT_ROOM)];
         Poll::Ready(self.charged(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 

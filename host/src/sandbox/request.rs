@@ -5,23 +5,23 @@ use std::sync::Arc;
 use super::blueprint::Interface;
 use super::fault::Fault;
 use super::transport::{Connection, DatagramSocket};
-use crate::config::{Endpoint, Settings};
-use crate::report::Tally;
+use crate::config::{Settings, SocketAddress};
+use crate::report::PluginStats;
 
 /// Who is to be named when something is said of a session, and where that is counted.
 #[derive(Clone)]
 pub struct Origin {
     pub plugin: Arc<str>,
-    pub tally: Arc<Tally>,
+    pub stats: Arc<PluginStats>,
     pub generation: Arc<str>,
-    pub client: Endpoint,
-    pub server: Endpoint,
+    pub client: SocketAddress,
+    pub server: SocketAddress,
 }
 
 impl Origin {
     /// For calls that no client is concerned in.
-    pub fn without_client(plugin: Arc<str>, tally: Arc<Tally>, generation: Arc<str>) -> Self {
-        Self { plugin, tally, generation, client: Endpoint::Unix(None), server: Endpoint::Unix(None) }
+    pub fn without_client(plugin: Arc<str>, stats: Arc<PluginStats>, generation: Arc<str>) -> Self {
+        Self { plugin, stats, generation, client: SocketAddress::Unix(None), server: SocketAddress::Unix(None) }
     }
 }
 

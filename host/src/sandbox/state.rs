@@ -10,12 +10,12 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::client::Client;
 use super::cpu::CpuMeter;
 use super::limits::{COPIED, MemoryCap, RESOURCES};
-use super::module::exchange::Exchange;
+use super::module::transfer::Transfer;
 use super::output::Output;
 use super::request::{Origin, Peer};
 use super::transport::{Connection, DatagramSocket};
 use crate::config::{Access, Settings};
-use crate::report::Topic;
+use crate::report::LogCategory;
 
 /// The data of one store.
 pub(crate) struct State {
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(super) origin: Arc<Origin>,
     pub(super) settings: Arc<Settings>,
     /// Of a handler that runs without its component.
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Transfer,
     memory: MemoryCap,
     /// Made when the guest first asks for something of it: many handlers never do.
     wasi: Option<Box<WasiCtx>>,
@@ -54,7 +54,7 @@ pub(super) fn store(
         memory: MemoryCap::new(settings.limits.memory),
         origin,
         settings,
-        exchange: Exchange::default(),
+        exchange: Transfer::default(),
         wasi: None,
         wasi_0_1: None,
         table,
@@ -161,7 +161,7 @@ fn granted(origin: &Arc<Origin>, settings: &Settings, cpu: &mut CpuMeter) -> (Wa
         let path = grant.folder.as_ref().map_or_else(|| grant.host.clone(), |folder| folder.path());
         if let Err(error) = wasi.preopened_dir(path, &grant.guest, access) {
             // The host has no descriptor left, or may not read it any more. The handler finds nothing there, as any program would.
-            if origin.tally.may_log(Topic::Failures, 0) {
+            if origin.stats.may_log(LogCategory::Failures, 0) {
                 let (plugin, client, folder) = (&origin.plugin, &origin.client, grant.host.display());
                 tracing::error!(%plugin, %client, %folder, %error, "a granted folder can't be opened");
             }

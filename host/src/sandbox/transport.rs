@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::config::Endpoint;
+use crate::config::SocketAddress;
 
 /// A client's connection, as much of it as a guest needs.
 pub trait Connection: Send + Sync {
@@ -24,7 +24,7 @@ pub trait Connection: Send + Sync {
 /// A datagram socket, as much of it as a guest needs.
 pub trait DatagramSocket: Send + Sync {
     /// Sends one datagram, from the address `from` where that is one of several; `WouldBlock` if there is no room for it now.
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()>;
+    fn try_send_to(&self, data: &[u8], destination: &SocketAddress, from: Option<&SocketAddress>) -> io::Result<()>;
     /// Waits until there may be room again.
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }

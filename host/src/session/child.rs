@@ -30,13 +30,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use super::commons::SPARE_INSTANCES;
-use super::run::{self, Terms};
+use super::run::{self, SessionContext};
+use super::shared::SPARE_INSTANCES;
 use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
-use crate::config::{Endpoint, Folder, Settings};
-use crate::listen::{Arrival, activation};
+use crate::config::{GrantedFolder, Settings, SocketAddress};
+use crate::listen::{Incoming, activation};
 use crate::plugin::{self, DrainDeadline};
-use crate::report::{FaultKind, Phase, Report, Tally, Topic, log, systemd};
+use crate::report::{FaultKind, LogCategory, Phase, PluginStats, Report, log, systemd};
 use crate::sandbox::{Blueprint, Engines, FileWork};
 use crate::upgrade;
 
@@ -44,7 +44,7 @@ use crate::upgrade;
 pub const COMMAND: &str = "session";
 
 /// How long a child may take to end once it was told to.
-const LAST: Duration = Duration::from_secs(2);
+const CHILD_SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// What a child is told, beside its socket.
 #[derive(Serialize, Deserialize)]
@@ -53,23 +53,23 @@ struct Job {
     generation: String,
     settings: Settings,
     blueprint: Blueprint,
-    client: Endpoint,
-    server: Endpoint,
+    client: SocketAddress,
+    server: SocketAddress,
     /// None where the socket is a connection.
     packet: Option<Vec<u8>>,
     log: u8,
 }
 
 /// Serves one request in a child, and waits for its end, which `kill` brings about at once.
-pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken) {
+pub async fn serve(arrival: Incoming, context: Arc<SessionContext>, kill: CancellationToken) {
     let (client, _) = arrival.ends();
     let client = client.clone();
-    let Terms { plugin, tally, generation, .. } = &*terms;
-    tally.begun();
+    let SessionContext { plugin, stats, generation, .. } = &*context;
+    stats.begun();
     let started = match room_for_a_thread() {
         Ok(()) => {
-            let terms = terms.clone();
-            let started = tokio::task::spawn_blocking(move || start(&arrival, &terms));
+            let context = context.clone();
+            let started = tokio::task::spawn_blocking(move || start(&arrival, &context));
             started.await.map_err(io::Error::other).flatten()
         }
         Err(error) => Err(error),
@@ -78,8 +78,8 @@ pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken)
     let (mut child, file) = match started {
         Ok(started) => started,
         Err(error) => {
-            tally.failed(phase, FaultKind::Host);
-            if tally.may_log(Topic::Failures, 0) {
+            stats.failed(phase, FaultKind::Host);
+            if stats.may_log(LogCategory::Failures, 0) {
                 let (generation, cause) = (&generation.id, error.to_string());
                 tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
             }
@@ -97,10 +97,10 @@ pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken)
         Ok(status) if status.success() => {
             // It has said itself what became of the session; what is left is to count it.
             match read_report(file) {
-                Ok(report) => tally.add(&report),
+                Ok(report) => stats.add(&report),
                 Err(error) => {
-                    tally.failed(phase, FaultKind::Host);
-                    if tally.may_log(Topic::Failures, 0) {
+                    stats.failed(phase, FaultKind::Host);
+                    if stats.may_log(LogCategory::Failures, 0) {
                         let (generation, cause) = (&generation.id, format!("no report: {error}"));
                         tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault");
                     }
@@ -111,8 +111,8 @@ pub async fn serve(arrival: Arrival, terms: Arc<Terms>, kill: CancellationToken)
         Ok(status) => cause(status),
         Err(error) => (FaultKind::Host, error.to_string()),
     };
-    tally.failed(phase, kind);
-    if tally.may_log(Topic::Failures, cause.len()) {
+    stats.failed(phase, kind);
+    if stats.may_log(LogCategory::Failures, cause.len()) {
         tracing::warn!(%plugin, generation = %generation.id, %client, %phase, cause, "session failed");
     }
 }
@@ -135,7 +135,7 @@ async fn lifetime(child: &mut Child, deadline: &DrainDeadline) -> io::Result<Exi
         ended = child.wait() => return ended,
         () = deadline.reached() => tell(child, Signal::TERM)?,
     }
-    if let Ok(ended) = tokio::time::timeout(LAST, child.wait()).await {
+    if let Ok(ended) = tokio::time::timeout(CHILD_SHUTDOWN, child.wait()).await {
         return ended;
     }
     child.kill().await?;
@@ -159,23 +159,23 @@ fn cause(status: ExitStatus) -> (FaultKind, String) {
 
 /// Starts the child. The host's own descriptor of the connection goes with `arrival`. In the file there will be what the
 /// child has counted.
-fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
+fn start(arrival: &Incoming, context: &SessionContext) -> io::Result<(Child, File)> {
     let (client, server) = arrival.ends();
     let (socket, packet) = match arrival {
-        Arrival::Connection(stream) => (stream.as_fd(), None),
-        Arrival::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.to_vec())),
+        Incoming::Connection(stream) => (stream.as_fd(), None),
+        Incoming::Datagram(packet) => (packet.socket.as_fd(), Some(packet.bytes.to_vec())),
     };
     let job = Job {
-        plugin: terms.plugin.to_string(),
-        generation: terms.generation.id.to_string(),
-        settings: (*terms.settings).clone(),
-        blueprint: terms.generation.guest.blueprint(),
+        plugin: context.plugin.to_string(),
+        generation: context.generation.id.to_string(),
+        settings: (*context.settings).clone(),
+        blueprint: context.generation.guest.blueprint(),
         client: client.clone(),
         server: server.clone(),
         packet,
         log: log::to_number(LevelFilter::current()),
     };
-    let code = terms.generation.code()?;
+    let code = context.generation.code()?;
     let job = postcard::to_stdvec(&job).map_err(io::Error::other)?;
     let mut file = File::from(memfd_create("wharf-session", MemfdFlags::CLOEXEC)?);
     file.write_all(&(job.len() as u64).to_le_bytes())?;
@@ -183,7 +183,7 @@ fn start(arrival: &Arrival, terms: &Terms) -> io::Result<(Child, File)> {
     file.write_all(&code)?;
     // What is sent stays in the socket until the child takes it from there.
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let folders = terms.settings.grants.dirs.iter().filter_map(|grant| grant.folder.as_deref());
+    let folders = context.settings.grants.dirs.iter().filter_map(|grant| grant.folder.as_deref());
     let descriptors: Vec<_> = iter::once(file.as_fd()).chain(folders.map(AsFd::as_fd)).collect();
     send_descriptors(ours.as_fd(), &descriptors)?;
     let mut command = Command::new("/proc/self/exe");
@@ -216,15 +216,15 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
-        let arrival = Arrival::inherited(socket, job.client, job.server, job.packet)?;
-        let tally = Arc::new(Tally::of_one_session(&job.plugin));
-        let terms = Terms {
+        let arrival = Incoming::inherited(socket, job.client, job.server, job.packet)?;
+        let stats = Arc::new(PluginStats::of_one_session(&job.plugin));
+        let context = SessionContext {
             plugin: job.plugin.into(),
-            tally: tally.clone(),
+            stats: stats.clone(),
             generation: generation.clone(),
             settings: Arc::new(job.settings),
             spare: Arc::new(Semaphore::new(SPARE_INSTANCES as usize)),
-            files: Arc::new(FileWork::new(tally.clone())),
+            files: Arc::new(FileWork::new(stats.clone())),
         };
         outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -237,7 +237,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         let _hangup = signal(SignalKind::hangup())?;
         // As is an upgrade, when a service manager sends its signal to all processes of a service.
         let _upgrade = signal(SignalKind::user_defined2())?;
-        let session = run::serve(arrival, Arc::new(terms), ());
+        let session = run::serve(arrival, Arc::new(context), ());
         tokio::pin!(session);
         loop {
             tokio::select! {
@@ -246,7 +246,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
                 _ = terminate.recv() => generation.deadline.reach(),
             }
         }
-        write_report(file, &tally.report())?;
+        write_report(file, &stats.report())?;
         Ok(ExitCode::SUCCESS)
     });
     // File work that outlasts the session is nobody's any more, and ends with the process.
@@ -274,7 +274,7 @@ fn read_job() -> anyhow::Result<(Job, File, Vec<u8>)> {
     let code = rest.split_off(length);
     let mut job: Job = postcard::from_bytes(&rest)?;
     for grant in &mut job.settings.grants.dirs {
-        grant.folder = Some(Folder::taken_over(descriptors.next().context("a folder is missing")?));
+        grant.folder = Some(GrantedFolder::taken_over(descriptors.next().context("a folder is missing")?));
     }
     Ok((job, file, code))
 }

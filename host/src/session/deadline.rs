@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 
-use crate::alarm::{Alarm, Asked};
 use crate::listen::{ClientWatch, Presence};
 use crate::plugin::DrainDeadline;
 use crate::sandbox::{Cause, Fault};
+use crate::timer::{DeadlineTimer, WakerCache};
 
 /// What ends a phase that does not end by itself.
 pub(crate) struct Deadline<'p, 't> {
     drain: Drain<'p, 't>,
     /// One timer for all of a session.
-    alarm: Alarm,
+    alarm: DeadlineTimer,
     limit: Duration,
     /// From when the phase was first waited for: most end before.
     until: Option<Instant>,
@@ -31,8 +31,8 @@ impl<'p, 't> Deadline<'p, 't> {
         next: Pin<&'p mut WaitForCancellationFuture<'t>>,
         client: Option<Vigil>,
     ) -> Self {
-        let drain = Drain { deadline: drain, next, asked: Asked::default(), is_announced: false };
-        Self { drain, alarm: Alarm::default(), limit: Duration::ZERO, until: None, client }
+        let drain = Drain { deadline: drain, next, asked: WakerCache::default(), is_announced: false };
+        Self { drain, alarm: DeadlineTimer::default(), limit: Duration::ZERO, until: None, client }
     }
 
     /// Whatever is bound from now on has this long, all together.
@@ -100,7 +100,7 @@ struct Drain<'p, 't> {
     deadline: &'t DrainDeadline,
     /// What is waited for next: that it is announced, then that it is reached.
     next: Pin<&'p mut WaitForCancellationFuture<'t>>,
-    asked: Asked,
+    asked: WakerCache,
     is_announced: bool,
 }
 

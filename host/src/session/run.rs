@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 use tokio::sync::Semaphore;
 
 use super::deadline::{Deadline, Vigil};
-use crate::config::{Address, Endpoint, Settings};
-use crate::listen::{Arrival, ClientWatch, Datagrams, Packet, Presence, Stream};
+use crate::config::{ListenAddress, Settings, SocketAddress};
+use crate::listen::{ClientWatch, Datagrams, Incoming, Packet, Presence, Stream};
 use crate::plugin::Generation;
-use crate::report::{FaultKind, Phase, Tally, Topic};
+use crate::report::{FaultKind, LogCategory, Phase, PluginStats};
 use crate::sandbox::{
     Cause, Connection, DatagramSocket, Fault, FileWork, Origin, Peer, Request, Running, Served, within,
 };
@@ -25,9 +25,9 @@ const CAUSE: usize = 4096;
 /// What a session is made of, taken together when its request arrived: whatever is replaced later, this
 /// session ends as it began.
 #[derive(Clone)]
-pub struct Terms {
+pub struct SessionContext {
     pub plugin: Arc<str>,
-    pub tally: Arc<Tally>,
+    pub stats: Arc<PluginStats>,
     pub generation: Arc<Generation>,
     pub settings: Arc<Settings>,
     /// Bounds the instances that are no session's own.
@@ -38,23 +38,23 @@ pub struct Terms {
 
 /// A request that has come: its two ends, and what its guest is to deal with.
 pub struct Opening {
-    pub client: Endpoint,
-    pub server: Endpoint,
+    pub client: SocketAddress,
+    pub server: SocketAddress,
     pub peer: Peer,
     /// Where it can be seen that the client is gone.
     pub watch: Option<ClientWatch>,
 }
 
-impl From<Arrival> for Opening {
-    fn from(arrival: Arrival) -> Self {
+impl From<Incoming> for Opening {
+    fn from(arrival: Incoming) -> Self {
         let (client, server) = arrival.ends();
         let (client, server) = (client.clone(), server.clone());
         let (peer, watch) = match arrival {
-            Arrival::Connection(stream) => {
+            Incoming::Connection(stream) => {
                 let watch = stream.client_watch();
                 (Peer::Connection(Box::new(stream)), Some(watch))
             }
-            Arrival::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
+            Incoming::Datagram(Packet { bytes, socket, .. }) => (Peer::Datagram(bytes, socket), None),
         };
         Self { client, server, peer, watch }
     }
@@ -64,20 +64,20 @@ impl From<Arrival> for Opening {
 ///
 /// A client is waited for in here and in no function within, as far as that can be: each would be returned through, and called again,
 /// at every message.
-pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms>, kept: K) {
-    terms.tally.begun();
+pub(crate) async fn serve<K: Send>(request: impl Into<Opening> + Send, context: Arc<SessionContext>, kept: K) {
+    context.stats.begun();
     let Opening { client, server, peer, watch } = request.into();
     let origin = Arc::new(Origin {
-        plugin: terms.plugin.clone(),
-        tally: terms.tally.clone(),
-        generation: terms.generation.id.clone(),
+        plugin: context.plugin.clone(),
+        stats: context.stats.clone(),
+        generation: context.generation.id.clone(),
         client,
         server,
     });
-    let client = watch.map(|watch| Vigil::new(watch, terms.settings.timeouts.gone));
-    let announced = pin!(terms.generation.deadline.announced());
-    let deadline = Deadline::new(&terms.generation.deadline, announced, client);
-    let mut session = Session { terms: &terms, origin, deadline, phase: Phase::Setup, is_probe: false };
+    let client = watch.map(|watch| Vigil::new(watch, context.settings.timeouts.gone));
+    let announced = pin!(context.generation.deadline.announced());
+    let deadline = Deadline::new(&context.generation.deadline, announced, client);
+    let mut session = Session { context: &context, origin, deadline, phase: Phase::Setup, is_probe: false };
     let left = match session.instance(peer).await {
         Ok(mut running) => {
             let progress = running.progress();
@@ -102,63 +102,63 @@ pub async fn serve<K: Send>(request: impl Into<Opening> + Send, terms: Arc<Terms
     };
     session.end();
     if let Some(connection) = left {
-        close(connection, &terms).await;
+        close(connection, &context).await;
     }
     drop(kept);
 }
 
 /// Says of a request that its session could not begin, for want of what the host has it run in.
-pub fn not_begun(terms: &Terms, client: &Endpoint, phase: Phase, error: io::Error) {
-    let Terms { plugin, tally, generation, .. } = terms;
-    tally.begun();
-    note((plugin, tally, &generation.id, client), phase, &Fault::Host(error.into()));
+pub(crate) fn not_begun(context: &SessionContext, client: &SocketAddress, phase: Phase, error: io::Error) {
+    let SessionContext { plugin, stats, generation, .. } = context;
+    stats.begun();
+    note((plugin, stats, &generation.id, client), phase, &Fault::Host(error.into()));
 }
 
 /// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
 /// where neither came in time, and the connection is closed.
-pub async fn first_byte(stream: Stream, terms: &Terms) -> Option<Stream> {
-    let limit = terms.settings.timeouts.idle;
+pub(crate) async fn first_byte(stream: Stream, context: &SessionContext) -> Option<Stream> {
+    let limit = context.settings.timeouts.idle;
     let cause = tokio::select! {
         biased;
         has_ended = poll_fn(|cx| stream.poll_readable(cx)) => {
             if has_ended.is_ok_and(|ended| ended) && !stream.client_watch().has_spoken() {
                 // Nobody is there to be served, and nothing came.
-                terms.tally.begun();
-                terms.tally.probed();
+                context.stats.begun();
+                context.stats.probed();
                 return None;
             }
             // An error, too, is the guest's to hear of.
             return Some(stream);
         }
-        () = terms.generation.deadline.reached() => Cause::Drain,
+        () = context.generation.deadline.reached() => Cause::Drain,
         () = tokio::time::sleep(limit) => Cause::Timeout(limit),
     };
-    let Terms { plugin, tally, generation, .. } = terms;
-    tally.begun();
-    note((plugin, tally, &generation.id, stream.client()), Phase::FirstByte, &Fault::Ended(cause));
-    close(Box::new(stream), terms).await;
+    let SessionContext { plugin, stats, generation, .. } = context;
+    stats.begun();
+    note((plugin, stats, &generation.id, stream.client()), Phase::FirstByte, &Fault::Ended(cause));
+    close(Box::new(stream), context).await;
     None
 }
 
-async fn close(connection: Box<dyn Connection>, terms: &Terms) {
+async fn close(connection: Box<dyn Connection>, context: &SessionContext) {
     tokio::select! {
         () = connection.close() => {}
-        () = terms.generation.deadline.reached() => {}
+        () = context.generation.deadline.reached() => {}
     }
 }
 
 /// Says which of the rules kept a client out.
-pub fn refused(plugin: &str, tally: &Arc<Tally>, client: &Endpoint, by: &str) {
-    tally.refused();
-    if tally.may_log(Topic::Refusals, 0) {
+pub(crate) fn refused(plugin: &str, stats: &Arc<PluginStats>, client: &SocketAddress, by: &str) {
+    stats.refused();
+    if stats.may_log(LogCategory::Refusals, 0) {
         tracing::info!(%plugin, %client, %by, "client refused");
     }
 }
 
 /// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
-pub async fn service_actions(terms: &Terms, address: &Address) {
-    let Terms { plugin, tally, generation, settings, spare, .. } = terms;
-    let origin = Origin::without_client(plugin.clone(), tally.clone(), generation.id.clone());
+pub(crate) async fn service_actions(context: &SessionContext, address: &ListenAddress) {
+    let SessionContext { plugin, stats, generation, settings, spare, .. } = context;
+    let origin = Origin::without_client(plugin.clone(), stats.clone(), generation.id.clone());
     let limit = settings.timeouts.finish;
     let upkeep = async {
         // Never closed, and everybody in the queue has a time limit.
@@ -169,15 +169,15 @@ pub async fn service_actions(terms: &Terms, address: &Address) {
     let done = if settings.grants.dirs.is_empty() {
         upkeep.await
     } else {
-        match terms.files.handle() {
+        match context.files.handle() {
             Ok(files) => within(files, upkeep).await,
             Err(error) => Ok(Err(Fault::Host(error.into()))),
         }
     };
     if let Err(fault) = done.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
         let (generation, phase, cause) = (&generation.id, Phase::ServiceActions, cause_of(&fault));
-        tally.failed(phase, fault.kind());
-        if tally.may_log(Topic::Failures, cause.len()) {
+        stats.failed(phase, fault.kind());
+        if stats.may_log(LogCategory::Failures, cause.len()) {
             tracing::warn!(%plugin, %generation, server = %address, %phase, cause, "upkeep failed");
         }
     }
@@ -185,13 +185,13 @@ pub async fn service_actions(terms: &Terms, address: &Address) {
 
 /// Counts a fault, and says so in the log, with the names of plugin, generation and client; its cause in words.
 fn note(
-    (plugin, tally, generation, client): (&str, &Arc<Tally>, &str, &Endpoint),
+    (plugin, stats, generation, client): (&str, &Arc<PluginStats>, &str, &SocketAddress),
     phase: Phase,
     fault: &Fault,
 ) -> String {
     let cause = cause_of(fault);
-    tally.failed(phase, fault.kind());
-    if tally.may_log(Topic::Failures, cause.len()) {
+    stats.failed(phase, fault.kind());
+    if stats.may_log(LogCategory::Failures, cause.len()) {
         match fault {
             Fault::Host(_) => tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault"),
             Fault::Handler(_) | Fault::Ended(_) => {
@@ -226,7 +226,7 @@ fn turn_away(peer: Peer) -> Option<Box<dyn Connection>> {
 }
 
 struct Session<'p, 't> {
-    terms: &'t Terms,
+    context: &'t SessionContext,
     origin: Arc<Origin>,
     deadline: Deadline<'p, 't>,
     /// What the deadline is set for, where all phases are one call.
@@ -241,9 +241,9 @@ impl Session<'_, '_> {
     /// # Errors
     /// There is none, which has been said: the connection that is left to be closed with care, if there is one.
     async fn instance(&mut self, peer: Peer) -> Result<Running, Option<Box<dyn Connection>>> {
-        self.deadline.set(self.terms.settings.timeouts.setup);
-        let request = Request { peer, origin: self.origin.clone(), settings: self.terms.settings.clone() };
-        let instance = async { Ok(self.terms.generation.guest.instantiate(request).await) };
+        self.deadline.set(self.context.settings.timeouts.setup);
+        let request = Request { peer, origin: self.origin.clone(), settings: self.context.settings.clone() };
+        let instance = async { Ok(self.context.generation.guest.instantiate(request).await) };
         match self.deadline.bound(instance).await {
             Ok(Ok(running)) => Ok(running),
             Ok(Err((fault, peer))) => {
@@ -260,7 +260,7 @@ impl Session<'_, '_> {
 
     /// What ends a call that is in this phase, and waits.
     fn poll_over(&mut self, cx: &mut Context<'_>, phase: Phase) -> Poll<Fault> {
-        let Settings { timeouts, .. } = &*self.terms.settings;
+        let Settings { timeouts, .. } = &*self.context.settings;
         let (phase, limit) = match phase {
             Phase::Handle => (phase, timeouts.handle),
             Phase::Finish => (phase, timeouts.finish),
@@ -284,7 +284,7 @@ impl Session<'_, '_> {
         match ended {
             Ok(Served::Whole) => {}
             Ok(Served::Refused) => {
-                refused(&self.origin.plugin, &self.origin.tally, &self.origin.client, "verify-request");
+                refused(&self.origin.plugin, &self.origin.stats, &self.origin.client, "verify-request");
             }
             Err(fault) => self.failed(phase, fault).await,
         }
@@ -298,7 +298,7 @@ impl Session<'_, '_> {
             && !client.was_told()
             && is_probe(client)
         {
-            self.origin.tally.probed();
+            self.origin.stats.probed();
         }
     }
 
@@ -314,9 +314,9 @@ impl Session<'_, '_> {
         if !is_only_that {
             return false;
         }
-        let Origin { plugin, tally, generation, client, .. } = &*self.origin;
+        let Origin { plugin, stats, generation, client, .. } = &*self.origin;
         if !std::mem::replace(&mut self.is_probe, true) {
-            tally.probed();
+            stats.probed();
         }
         let cause = cause_of(fault);
         tracing::debug!(%plugin, %generation, %client, %phase, cause, "a client left without a byte");
@@ -328,22 +328,22 @@ impl Session<'_, '_> {
         if self.is_only_a_probe(phase, fault) {
             return;
         }
-        let Origin { plugin, tally, generation, client, .. } = &*self.origin;
-        let cause = note((plugin, tally, generation, client), phase, fault);
+        let Origin { plugin, stats, generation, client, .. } = &*self.origin;
+        let cause = note((plugin, stats, generation, client), phase, fault);
         if matches!(fault, Fault::Host(_) | Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
             return;
         }
-        let limit = self.terms.settings.timeouts.finish;
+        let limit = self.context.settings.timeouts.finish;
         let hook = async {
             // Never closed, and bounded, as everybody in the queue holds a session's permit.
-            let _turn = self.terms.spare.acquire().await;
-            let settings = self.terms.settings.clone();
-            self.terms.generation.guest.handle_error(self.origin.clone(), settings, &cause).await
+            let _turn = self.context.spare.acquire().await;
+            let settings = self.context.settings.clone();
+            self.context.generation.guest.handle_error(self.origin.clone(), settings, &cause).await
         };
         // Few sessions come to this, and all would have room for it.
         let told = Box::pin(tokio::time::timeout(limit, hook)).await;
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
-            note((plugin, tally, generation, client), Phase::HandleError, &fault);
+            note((plugin, stats, generation, client), Phase::HandleError, &fault);
         }
     }
 }
@@ -371,7 +371,7 @@ impl Connection for Stream {
 }
 
 impl DatagramSocket for Datagrams {
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint, from: Option<&Endpoint>) -> io::Result<()> {
+    fn try_send_to(&self, data: &[u8], destination: &SocketAddress, from: Option<&SocketAddress>) -> io::Result<()> {
         Self::try_send_to(self, data, destination, from)
     }
 

@@ -7,80 +7,81 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::commons::Commons;
-use super::concurrency::Starter;
-use super::run::{self, Terms};
-use super::verify::{Refused, Verifier};
+use super::admit::{Refused, Verifier};
+use super::run::{self, SessionContext};
+use super::shared::HostShared;
+use super::spawn::Spawner;
 use crate::capacity::ListenerPlace;
-use crate::config::{Address, Concurrency, Settings};
-use crate::listen::{Arrival, Caps, Claim, Handed, Listener, Packet, Permit, Stream, accept_until};
+use crate::config::{Concurrency, ListenAddress, Settings};
+use crate::listen::{Claim, ConnectionLimits, Incoming, Listener, Packet, PassedSocket, Permit, Stream, accept_until};
 use crate::plugin::Generation;
 use crate::sandbox::FileWork;
 
 /// What all servers of one plugin share: what new sessions begin with.
 pub struct Service {
-    terms: RwLock<Arc<Terms>>,
+    context: RwLock<Arc<SessionContext>>,
     /// Those that were replaced, for as long as a session has them.
-    before: Mutex<Vec<Weak<Terms>>>,
+    before: Mutex<Vec<Weak<SessionContext>>>,
     swapped: Notify,
-    commons: Commons,
+    shared: HostShared,
 }
 
 impl Service {
-    pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, commons: Commons) -> Self {
-        let (tally, spare) = (commons.counters.plugin(plugin), commons.spare.clone());
-        let files = Arc::new(FileWork::new(tally.clone()));
-        let terms = Terms { plugin: plugin.into(), tally, generation, settings, spare, files };
-        begin_file_work(&terms);
-        Self { terms: RwLock::new(Arc::new(terms)), before: Mutex::default(), swapped: Notify::new(), commons }
+    pub fn new(plugin: &str, generation: Arc<Generation>, settings: Arc<Settings>, shared: HostShared) -> Self {
+        let (stats, spare) = (shared.counters.plugin(plugin), shared.spare.clone());
+        let files = Arc::new(FileWork::new(stats.clone()));
+        let context = SessionContext { plugin: plugin.into(), stats, generation, settings, spare, files };
+        begin_file_work(&context);
+        Self { context: RwLock::new(Arc::new(context)), before: Mutex::default(), swapped: Notify::new(), shared }
     }
 
     /// What the next session begins with.
-    pub fn terms(&self) -> Arc<Terms> {
-        self.terms.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn context(&self) -> Arc<SessionContext> {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets new sessions begin with this generation and these settings.
     pub fn swap(&self, generation: Arc<Generation>, settings: Arc<Settings>) {
-        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        let new = Arc::new(Terms { generation, settings, ..Terms::clone(&terms) });
+        let mut context = self.context.write().unwrap_or_else(PoisonError::into_inner);
+        let new = Arc::new(SessionContext { generation, settings, ..SessionContext::clone(&context) });
         begin_file_work(&new);
-        let old = std::mem::replace(&mut *terms, new);
-        drop(terms);
+        let old = std::mem::replace(&mut *context, new);
+        drop(context);
         let mut before = self.before();
-        before.retain(|terms| terms.strong_count() > 0);
+        before.retain(|context| context.strong_count() > 0);
         before.push(Arc::downgrade(&old));
         drop(before);
         self.swapped.notify_waiters();
     }
 
     /// What sessions of this generation have, which is no longer current.
-    pub fn terms_of(&self, generation: &Arc<Generation>) -> Vec<Weak<Terms>> {
-        let is_of_it =
-            |terms: &&Weak<Terms>| terms.upgrade().is_some_and(|terms| Arc::ptr_eq(&terms.generation, generation));
+    pub fn contexts_of(&self, generation: &Arc<Generation>) -> Vec<Weak<SessionContext>> {
+        let is_of_it = |context: &&Weak<SessionContext>| {
+            context.upgrade().is_some_and(|context| Arc::ptr_eq(&context.generation, generation))
+        };
         self.before().iter().filter(is_of_it).cloned().collect()
     }
 
-    fn before(&self) -> MutexGuard<'_, Vec<Weak<Terms>>> {
+    fn before(&self) -> MutexGuard<'_, Vec<Weak<SessionContext>>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Takes what a plugin's file work needs before its clients take it. Where the machine has none now, the next session asks again.
-fn begin_file_work(terms: &Terms) {
-    if !terms.settings.grants.dirs.is_empty() {
-        let _ = terms.files.handle();
+fn begin_file_work(context: &SessionContext) {
+    if !context.settings.grants.dirs.is_empty() {
+        let _ = context.files.handle();
     }
 }
 
 /// One listener and its accept loop.
 pub struct Server {
     /// As the manifest has it: with port 0 where the kernel chooses.
-    asked: Address,
+    asked: ListenAddress,
     listener: Arc<Listener>,
     _claim: Claim,
     _room: ListenerPlace,
-    caps: Caps,
+    caps: ConnectionLimits,
     cap: u32,
     stop: CancellationToken,
     accepting: JoinHandle<()>,
@@ -91,17 +92,17 @@ impl Server {
     ///
     /// # Errors
     /// As [`Listener::open`]; an address that another plugin has, which is named; no descriptors for another listener.
-    pub fn start(asked: &Address, service: &Arc<Service>) -> io::Result<Self> {
-        let terms = service.terms();
-        let Terms { plugin, settings, .. } = &*terms;
-        let commons = &service.commons;
-        let mut claim = commons.ports.claim(asked, plugin)?;
-        let room = match commons.inherited.room(plugin, asked) {
+    pub fn start(asked: &ListenAddress, service: &Arc<Service>) -> io::Result<Self> {
+        let context = service.context();
+        let SessionContext { plugin, settings, .. } = &*context;
+        let shared = &service.shared;
+        let mut claim = shared.ports.claim(asked, plugin)?;
+        let room = match shared.inherited.room(plugin, asked) {
             Some(room) => room,
-            None => commons.listener_room.take(asked)?,
+            None => shared.listener_room.take(asked)?,
         };
-        let listener = Listener::open(asked, plugin, &settings.socket, &commons.inherited);
-        let listener = Arc::new(listener.map_err(|error| commons.ports.explain(asked, &claim, error))?);
+        let listener = Listener::open(asked, plugin, &settings.socket, &shared.inherited);
+        let listener = Arc::new(listener.map_err(|error| shared.ports.explain(asked, &claim, error))?);
         claim.bound(listener.address(), plugin);
         Ok(Self::over(listener, asked.clone(), service, (claim, room)))
     }
@@ -114,29 +115,29 @@ impl Server {
         self.stop.cancel();
         let Self { listener, _claim: mut claim, _room: room, .. } = self;
         let address = listener.address().clone();
-        claim.bound(&address, &service.terms().plugin);
+        claim.bound(&address, &service.context().plugin);
         let mut server = Self::over(listener, address, service, (claim, room));
-        let settings = service.terms().settings.clone();
+        let settings = service.context().settings.clone();
         server.adjust(&settings);
         server
     }
 
     fn over(
         listener: Arc<Listener>,
-        asked: Address,
+        asked: ListenAddress,
         service: &Arc<Service>,
         (claim, room): (Claim, ListenerPlace),
     ) -> Self {
-        let terms = service.terms();
-        let settings = &terms.settings;
-        let commons = &service.commons;
+        let context = service.context();
+        let settings = &context.settings;
+        let shared = &service.shared;
         let cap = cap(settings);
-        let caps = Caps {
-            host: commons.cap.clone(),
+        let caps = ConnectionLimits {
+            host: shared.cap.clone(),
             server: Arc::new(Semaphore::new(cap as usize)),
-            budget: commons.budget.clone(),
+            budget: shared.budget.clone(),
         };
-        if let Some(budget) = &commons.budget {
+        if let Some(budget) = &shared.budget {
             budget.touch();
         }
         let stop = CancellationToken::new();
@@ -144,22 +145,22 @@ impl Server {
             let (listener, caps, stop, service) = (listener.clone(), caps.clone(), stop.clone(), service.clone());
             async move {
                 let verifier = Verifier::default();
-                let mut starter = Starter::new(service.commons.clone());
+                let mut starter = Spawner::new(service.shared.clone());
                 let begin = |arrival, mut permit: Permit, before| {
-                    let terms = service.terms();
-                    if let Arrival::Datagram(Packet { dropped: count @ 1.., .. }) = &arrival {
-                        terms.tally.dropped(*count);
+                    let context = service.context();
+                    if let Incoming::Datagram(Packet { dropped: count @ 1.., .. }) = &arrival {
+                        context.stats.dropped(*count);
                     }
-                    match verifier.admit(&arrival, &terms) {
+                    match verifier.admit(&arrival, &context) {
                         Ok(place) => permit.hold(place),
                         Err(Refused) => return Some(permit),
                     }
                     match arrival {
-                        Arrival::Connection(stream) if terms.settings.instance_on_first_byte => {
-                            begin_later(stream, permit, terms, service.clone());
+                        Incoming::Connection(stream) if context.settings.instance_on_first_byte => {
+                            begin_later(stream, permit, context, service.clone());
                             None
                         }
-                        arrival => starter.begin(arrival, permit, terms, before),
+                        arrival => starter.begin(arrival, permit, context, before),
                     }
                 };
                 accept_until(&listener, &caps, &stop, begin).await;
@@ -170,17 +171,17 @@ impl Server {
     }
 
     /// The address as the manifest has it.
-    pub fn asked(&self) -> &Address {
+    pub fn asked(&self) -> &ListenAddress {
         &self.asked
     }
 
     /// Whether a manifest means it by this address.
-    pub fn is_at(&self, address: &Address) -> bool {
+    pub fn is_at(&self, address: &ListenAddress) -> bool {
         address == self.asked() || address == self.address()
     }
 
     /// The address with its real port.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &ListenAddress {
         self.listener.address()
     }
 
@@ -221,7 +222,7 @@ impl Server {
     ///
     /// # Errors
     /// The machine has no descriptor left.
-    pub fn hand(&self, plugin: &str) -> io::Result<Handed> {
+    pub fn hand(&self, plugin: &str) -> io::Result<PassedSocket> {
         self.listener.hand(plugin.into(), self.asked.clone())
     }
 
@@ -239,11 +240,11 @@ impl Server {
 
 /// Begins a connection's session when its client's first byte has come. Until then it has a task of its own, which is far smaller than
 /// a session's, and neither thread nor process.
-fn begin_later(stream: Stream, permit: Permit, terms: Arc<Terms>, service: Arc<Service>) {
-    let sessions = service.commons.sessions_under(&terms.settings).clone();
+fn begin_later(stream: Stream, permit: Permit, context: Arc<SessionContext>, service: Arc<Service>) {
+    let sessions = service.shared.sessions_under(&context.settings).clone();
     sessions.spawn(async move {
-        if let Some(stream) = run::first_byte(stream, &terms).await {
-            Starter::new(service.commons.clone()).begin(Arrival::Connection(stream), permit, terms, 0);
+        if let Some(stream) = run::first_byte(stream, &context).await {
+            Spawner::new(service.shared.clone()).begin(Incoming::Connection(stream), permit, context, 0);
         }
     });
 }
@@ -258,13 +259,13 @@ fn cap(settings: &Settings) -> u32 {
 
 /// Calls the plugin's `service-actions` once every interval, for as long as the server accepts. Where the plugin has no
 /// hooks, nothing wakes it but another generation.
-async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken) {
+async fn upkeep(service: Arc<Service>, address: ListenAddress, stop: CancellationToken) {
     loop {
         // Asked for before the terms are read: a swap in between is not missed.
         let swapped = service.swapped.notified();
         let interval = {
-            let terms = service.terms();
-            terms.generation.guest.has_hooks().then_some(terms.settings.service_interval)
+            let context = service.context();
+            context.generation.guest.has_hooks().then_some(context.settings.service_interval)
         };
         let due = async {
             match interval {
@@ -275,7 +276,7 @@ async fn upkeep(service: Arc<Service>, address: Address, stop: CancellationToken
         tokio::select! {
             () = stop.cancelled() => return,
             () = swapped => {}
-            () = due => run::service_actions(&service.terms(), &address).await,
+            () = due => run::service_actions(&service.context(), &address).await,
         }
     }
 }

@@ -5,12 +5,12 @@ use tokio::time::Instant;
 use super::loading::Claims;
 use super::serving::Serving;
 use super::{RETRY, Supervisor};
-use crate::config::{Address, LOOK};
+use crate::config::{LOOK, ListenAddress};
 
 impl Supervisor {
     /// Has listeners go from plugins that no longer want them to those that do, and closes those that nobody wants.
     pub(super) async fn move_listeners(&mut self) {
-        let missing: Vec<(String, Address)> = self
+        let missing: Vec<(String, ListenAddress)> = self
             .plugins
             .iter()
             .filter_map(|(name, entry)| Some((name, entry.serving.as_ref()?)))
@@ -60,7 +60,7 @@ impl Supervisor {
 }
 
 /// Whether another plugin than this one is being loaded that may ask for this address.
-pub(super) fn is_claimed(claims: &[(String, Claims)], by_another_than: &str, address: &Address) -> bool {
+pub(super) fn is_claimed(claims: &[(String, Claims)], by_another_than: &str, address: &ListenAddress) -> bool {
     claims.iter().any(|(name, claims)| {
         name != by_another_than && claims.get().is_none_or(|addresses| addresses.contains(address))
     })

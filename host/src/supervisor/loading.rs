@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::capacity::room_for_a_thread;
-use crate::config::{Address, LOOK, ManifestFile, Origin, WRITING};
-use crate::plugin::{Files, Fingerprint, Found, Generation, Loaded, Loader, Refusal, Unread, Version};
+use crate::config::{LOOK, ListenAddress, ManifestFile, ManifestOrigin, WRITING};
+use crate::plugin::{Files, Fingerprint, Generation, Loaded, Loader, PluginFiles, Refusal, Unread, Version};
 
 /// How long somebody may be writing a plugin's file before the log says what is waited for.
 const SAID: Duration = Duration::from_secs(1);
@@ -16,11 +16,11 @@ const SAID: Duration = Duration::from_secs(1);
 /// A load that has ended.
 pub(super) struct Load {
     pub(super) name: String,
-    pub(super) found: Found,
+    pub(super) found: PluginFiles,
     /// The revision of the host-wide settings that it was loaded under.
     pub(super) defaults: u64,
     pub(super) tried: Tried,
-    pub(super) outcome: Result<Outcome, Refusal>,
+    pub(super) outcome: Result<LoadOutcome, Refusal>,
 }
 
 /// What a load has read.
@@ -49,9 +49,9 @@ impl Tried {
 }
 
 /// Which addresses a plugin asks for that is being loaded; nothing before its manifest was read.
-pub(super) type Claims = Arc<OnceLock<Vec<Address>>>;
+pub(super) type Claims = Arc<OnceLock<Vec<ListenAddress>>>;
 
-pub(super) enum Outcome {
+pub(super) enum LoadOutcome {
     /// What may serve, with the layer of its manifest that stands beside it.
     Loaded(Box<(Loaded, ManifestFile)>),
     /// The plugin is the one that serves already; the layers of its manifest may have changed.
@@ -62,10 +62,10 @@ pub(super) enum Outcome {
 pub(super) struct Task {
     pub(super) loader: Arc<Loader>,
     pub(super) name: String,
-    pub(super) found: Found,
+    pub(super) found: PluginFiles,
     pub(super) defaults: ManifestFile,
     /// Addresses instead of the manifest's.
-    pub(super) listen: Option<Vec<Address>>,
+    pub(super) listen: Option<Vec<ListenAddress>>,
     /// The generation that serves now.
     pub(super) serving: Option<Arc<str>>,
     /// Told of what the manifest asks for once that is read.
@@ -76,14 +76,14 @@ pub(super) struct Task {
 
 impl Task {
     /// Reads and loads what was found.
-    pub(super) async fn load(self) -> (Tried, Result<Outcome, Refusal>) {
+    pub(super) async fn load(self) -> (Tried, Result<LoadOutcome, Refusal>) {
         let files = match self.read().await {
             Ok(files) => files,
             Err((tried, refusal)) => return (Tried::Nothing(tried), Err(refusal)),
         };
         let tried = Tried::Version(files.version);
         let (path, text) = files.manifest;
-        let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), Origin::Operator(&path)) {
+        let beside = match ManifestFile::parse(text.as_deref().unwrap_or(""), ManifestOrigin::Operator(&path)) {
             Ok(beside) => beside,
             Err(error) => return (tried, Err(error.into())),
         };
@@ -93,10 +93,10 @@ impl Task {
         };
         let _ = self.claims.set(beside.addresses().cloned().collect());
         if self.serving.is_some_and(|serving| serving == Generation::id_of(&files.plugin)) {
-            return (tried, Ok(Outcome::Layers(Box::new(beside))));
+            return (tried, Ok(LoadOutcome::Layers(Box::new(beside))));
         }
         let loaded = self.loader.load(&self.name, files.plugin, beside.clone(), self.defaults).await;
-        (tried, loaded.map(|loaded| Outcome::Loaded(Box::new((loaded, beside)))))
+        (tried, loaded.map(|loaded| LoadOutcome::Loaded(Box::new((loaded, beside)))))
     }
 
     /// Reads both files, once nobody writes them any more.

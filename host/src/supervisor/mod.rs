@@ -20,17 +20,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::capacity::outlive_file_size_limit;
-use crate::config::{Address, HostConfig, LOOK, WRITING, places_of};
-use crate::listen::Budget;
-use crate::plugin::{Fingerprint, Folder, Found, Loaded, Loader, Source, Watch};
-use crate::report::{Event, Manager};
-use crate::session::Commons;
-use crate::upgrade::{Predecessor, Program, Upgrade};
+use crate::config::{HostConfig, LOOK, ListenAddress, WRITING, places_of};
+use crate::listen::RequestQuota;
+use crate::plugin::{Fingerprint, Folder, Loaded, Loader, PluginFiles, PluginSource, Watch};
+use crate::report::{Event, Notifier};
+use crate::session::HostShared;
+use crate::upgrade::{Executable, Predecessor, Upgrade};
 use addresses::is_claimed;
 use loading::{Claims, Load};
 use replaced::Replaced;
 use serving::Serving;
-use stop::{Asked, Hangup, Stop};
+use stop::{Hangup, HangupMeaning, Stop};
 use succession::upgraded;
 
 /// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove it first.
@@ -44,12 +44,12 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// What a host is to serve, and how.
 pub struct Plan {
-    pub source: Source,
+    pub source: PluginSource,
     /// Host-wide settings, which are read again with every scan; there need not be such a file.
     pub config_file: Option<PathBuf>,
     pub config: HostConfig,
     /// Addresses from the command line, instead of the manifest's.
-    pub listen: Option<Vec<Address>>,
+    pub listen: Option<Vec<ListenAddress>>,
     /// How many requests to take before the host stops, and how long to wait for each.
     pub requests: Option<u32>,
     pub timeout: Option<Duration>,
@@ -59,7 +59,7 @@ pub struct Plan {
 
 /// How a host ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Told to stop; every session ended in its time.
     Stopped,
     /// What it was to serve can't be served.
@@ -69,10 +69,10 @@ pub enum End {
 }
 
 /// The plugins of one host.
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     plan: Plan,
     loader: Arc<Loader>,
-    commons: Commons,
+    shared: HostShared,
     folder: Folder,
     folder_is_there: bool,
     /// Counts the host-wide settings that there were, as plugins are loaded under them.
@@ -92,9 +92,9 @@ pub struct Supervisor {
     /// When the last of the generations has to be gone that have to end.
     last_deadline: Instant,
     /// What this host's successor is started from, and the upgrade under way. Until that ends, nothing is changed here.
-    program: Program,
+    program: Executable,
     upgrade: Option<Upgrade>,
-    manager: Manager,
+    manager: Notifier,
     /// What is told once no load is left to wait for.
     awaited: Option<Awaited>,
     /// Whether another host serves until this one takes over what it has loaded.
@@ -131,13 +131,19 @@ struct Entry {
 impl Supervisor {
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn new(plan: Plan, loader: Arc<Loader>, commons: Commons, program: Program, manager: Manager) -> Self {
+    pub(crate) fn new(
+        plan: Plan,
+        loader: Arc<Loader>,
+        shared: HostShared,
+        program: Executable,
+        manager: Notifier,
+    ) -> Self {
         let now = Instant::now();
         Self {
             folder: Folder::new(plan.source.clone()),
             plan,
             loader,
-            commons,
+            shared,
             folder_is_there: true,
             revision: 0,
             config_error: None,
@@ -161,7 +167,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// Signals can't be listened for.
-    pub async fn run(mut self, predecessor: Option<Predecessor>) -> io::Result<End> {
+    pub(crate) async fn run(mut self, predecessor: Option<Predecessor>) -> io::Result<End> {
         outlive_file_size_limit()?;
         let mut stop = Stop::new()?;
         let mut hangup = Hangup::new()?;
@@ -184,7 +190,7 @@ impl Supervisor {
                     None => std::future::pending().await,
                 }
             };
-            let enough = enough(self.commons.budget.as_deref(), self.plan.timeout);
+            let enough = enough(self.shared.budget.as_deref(), self.plan.timeout);
             tokio::select! {
                 () = stop.asked() => break,
                 () = enough => break,
@@ -198,11 +204,11 @@ impl Supervisor {
                     }
                 }
                 asked = hangup.received(), if free => match asked {
-                    Asked::Stop => {
+                    HangupMeaning::Stop => {
                         tracing::info!("the terminal was closed: this host stops");
                         break;
                     }
-                    Asked::Reload => {
+                    HangupMeaning::Reload => {
                         self.manager.reloading();
                         self.awaited.get_or_insert(Awaited::Reload);
                         self.forget_refusals();
@@ -210,7 +216,7 @@ impl Supervisor {
                     }
                 },
                 _ = ask.recv() => {
-                    self.commons.counters.log();
+                    self.shared.counters.log();
                     self.log_replaced();
                 }
                 () = self.watch.changed(), if free => self.rescan().await,
@@ -245,7 +251,7 @@ impl Supervisor {
 
     /// Names the sockets that nobody asked for, now that everybody was asked.
     fn settle_sockets(&self) {
-        let idle: Vec<String> = self.commons.inherited.settle().iter().map(Address::to_string).collect();
+        let idle: Vec<String> = self.shared.inherited.settle().iter().map(ListenAddress::to_string).collect();
         if !idle.is_empty() {
             tracing::warn!(sockets = idle.join(" "), "no plugin listens there: these sockets of systemd's are kept");
         }
@@ -351,7 +357,7 @@ impl Supervisor {
         self.watch.cover(folders.chain([folder.clone()]).collect::<Vec<_>>());
     }
 
-    async fn unload_what_is_gone(&mut self, found: &BTreeMap<String, Found>) {
+    async fn unload_what_is_gone(&mut self, found: &BTreeMap<String, PluginFiles>) {
         let mut gone = Vec::new();
         for (name, entry) in &mut self.plugins {
             if found.contains_key(name) {
@@ -399,7 +405,7 @@ impl Supervisor {
 }
 
 /// Waits until the requests that were asked for have been taken, or none has come for so long.
-async fn enough(budget: Option<&Budget>, timeout: Option<Duration>) {
+async fn enough(budget: Option<&RequestQuota>, timeout: Option<Duration>) {
     let Some(budget) = budget else { return std::future::pending().await };
     let Some(timeout) = timeout else { return budget.spent().await };
     tokio::select! {

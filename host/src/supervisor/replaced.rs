@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Supervisor;
 use crate::config::Settings;
 use crate::plugin::{Generation, Loaded};
-use crate::session::{Service, Terms};
+use crate::session::{Service, SessionContext};
 
 /// How long before its drain deadline a session is told of it, if that is half of its time at most.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub(super) struct Replaced {
     /// Kept by its sessions alone.
     generation: Weak<Generation>,
     /// One for each time that its settings changed. A session has one of them.
-    terms: Vec<Weak<Terms>>,
+    context: Vec<Weak<SessionContext>>,
     /// What its sessions are given when they have to end.
     drain: Duration,
     /// How long they have had from the beginning, where that is bounded.
@@ -35,7 +35,7 @@ impl Replaced {
             plugin: plugin.to_owned(),
             id: old.generation.id.clone(),
             generation: Arc::downgrade(&old.generation),
-            terms: service.terms_of(&old.generation),
+            context: service.contexts_of(&old.generation),
             drain: timeouts.drain,
             limit: timeouts.replaced,
             is_ending: false,
@@ -43,7 +43,7 @@ impl Replaced {
     }
 
     fn sessions(&self) -> usize {
-        self.terms.iter().map(Weak::strong_count).sum()
+        self.context.iter().map(Weak::strong_count).sum()
     }
 }
 

@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::replaced::Replaced;
-use crate::config::{Address, Settings};
-use crate::listen::{Handed, overlap};
+use crate::config::{ListenAddress, Settings};
+use crate::listen::{PassedSocket, overlap};
 use crate::plugin::Loaded;
 use crate::report::Event;
-use crate::session::{Commons, Server, Service};
+use crate::session::{HostShared, Server, Service};
 
 /// One plugin that serves.
 pub(super) struct Serving {
@@ -22,7 +22,7 @@ pub(super) struct Serving {
 
 /// An address that could not be had.
 struct Failing {
-    address: Address,
+    address: ListenAddress,
     reason: String,
     is_said: bool,
     tries: u32,
@@ -33,9 +33,9 @@ const TRIES: u32 = 30;
 
 impl Serving {
     /// Begins to serve on every address that can be had.
-    pub(super) async fn begin(name: &str, loaded: Loaded, commons: &Commons) -> Self {
+    pub(super) async fn begin(name: &str, loaded: Loaded, shared: &HostShared) -> Self {
         let (generation, settings) = (loaded.generation.clone(), loaded.settings.clone());
-        let service = Arc::new(Service::new(name, generation, settings, commons.clone()));
+        let service = Arc::new(Service::new(name, generation, settings, shared.clone()));
         let mut serving = Self { name: name.to_owned(), loaded, service, servers: Vec::new(), failing: Vec::new() };
         serving.announce();
         for address in serving.loaded.settings.listen.clone() {
@@ -61,7 +61,7 @@ impl Serving {
     }
 
     /// The addresses that could not be had.
-    pub(super) fn missing(&self) -> impl Iterator<Item = &Address> {
+    pub(super) fn missing(&self) -> impl Iterator<Item = &ListenAddress> {
         self.failing.iter().map(|failing| &failing.address)
     }
 
@@ -129,7 +129,7 @@ impl Serving {
 
     /// Closes the listeners that the settings no longer name, but not before all are had that they do, and not while
     /// somebody else may come to have them.
-    pub(super) async fn let_go(&mut self, is_claimed: impl Fn(&Address) -> bool) {
+    pub(super) async fn let_go(&mut self, is_claimed: impl Fn(&ListenAddress) -> bool) {
         if self.is_failing() {
             return;
         }
@@ -140,7 +140,7 @@ impl Serving {
     }
 
     /// Gives its listener at this address to another plugin, if it has it and may do without: in any case if `all` of it goes.
-    pub(super) fn give(&mut self, address: &Address, all: bool) -> Option<Server> {
+    pub(super) fn give(&mut self, address: &ListenAddress, all: bool) -> Option<Server> {
         let outgoing = self.outgoing();
         let place = self
             .servers
@@ -158,12 +158,12 @@ impl Serving {
     }
 
     /// Its sockets, for the host that is to come.
-    pub(super) fn hand(&self) -> impl Iterator<Item = io::Result<Handed>> {
+    pub(super) fn hand(&self) -> impl Iterator<Item = io::Result<PassedSocket>> {
         self.servers.iter().map(|server| server.hand(&self.name))
     }
 
     /// Stops accepting at those addresses, with their real ports, that another process has now.
-    pub(super) async fn leave(&mut self, taken: impl Fn(&Address) -> bool) {
+    pub(super) async fn leave(&mut self, taken: impl Fn(&ListenAddress) -> bool) {
         for server in std::mem::take(&mut self.servers) {
             if taken(server.address()) {
                 server.leave().await;
@@ -191,7 +191,7 @@ impl Serving {
     }
 
     /// Where it listens, though its settings no longer say so.
-    fn outgoing(&self) -> Vec<Address> {
+    fn outgoing(&self) -> Vec<ListenAddress> {
         let mut wanted = self.loaded.settings.listen.clone();
         let mut outgoing = Vec::new();
         for server in &self.servers {
@@ -205,7 +205,7 @@ impl Serving {
 
     /// Writes what was counted of its sessions to the log.
     pub(super) fn log_counts(&self) {
-        self.service.terms().tally.log();
+        self.service.context().stats.log();
     }
 
     fn announce(&self) {
@@ -234,7 +234,7 @@ impl Serving {
     }
 
     /// Listens there, or notes that it can't, which was tried so often before.
-    async fn listen(&mut self, address: Address, tries: u32) {
+    async fn listen(&mut self, address: ListenAddress, tries: u32) {
         let error = match Server::start(&address, &self.service) {
             Ok(server) => return self.listening(server),
             Err(error) => error,
@@ -279,7 +279,7 @@ impl Serving {
         self.servers.push(server);
     }
 
-    fn failed(&mut self, address: Address, error: &io::Error, tries: u32) {
+    fn failed(&mut self, address: ListenAddress, error: &io::Error, tries: u32) {
         self.failing.push(Failing { address, reason: error.to_string(), is_said: false, tries });
     }
 }

@@ -11,12 +11,12 @@ use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
 use super::{End, Supervisor};
-use crate::config::Address;
+use crate::config::ListenAddress;
 use crate::plugin::Loaded;
 use crate::report::Event;
 
 /// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
-const LAST: Duration = Duration::from_secs(5);
+const LAST_SESSIONS: Duration = Duration::from_secs(5);
 /// How long the killed children of a host that exits at once may take to be gone.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -49,7 +49,7 @@ pub(super) struct Hangup {
 }
 
 /// What a SIGHUP asks for.
-pub(super) enum Asked {
+pub(super) enum HangupMeaning {
     Reload,
     Stop,
 }
@@ -63,10 +63,10 @@ impl Hangup {
     }
 
     /// Waits for the next one. Cancel-safe.
-    pub(super) async fn received(&mut self) -> Asked {
+    pub(super) async fn received(&mut self) -> HangupMeaning {
         self.signal.recv().await;
         // The kernel takes the terminal from every process of its session before it tells them.
-        if self.has_terminal && !terminal_is_there() { Asked::Stop } else { Asked::Reload }
+        if self.has_terminal && !terminal_is_there() { HangupMeaning::Stop } else { HangupMeaning::Reload }
     }
 }
 
@@ -86,11 +86,11 @@ impl Supervisor {
     /// Stops accepting, and gives what runs its time.
     pub(super) async fn drain(mut self, mut stop: Stop) -> End {
         self.loads.abort_all();
-        let sessions = self.commons.sessions.len();
+        let sessions = self.shared.sessions.len();
         self.manager.stopping(sessions);
         Event::Draining(sessions).emit();
         self.close_all_but(&HashSet::new()).await;
-        let end = self.last_sessions(&mut stop, &[&self.commons.sessions]).await;
+        let end = self.last_sessions(&mut stop, &[&self.shared.sessions]).await;
         if end == End::Stopped {
             Event::Stopped.emit();
         }
@@ -98,7 +98,7 @@ impl Supervisor {
     }
 
     /// Ends all servers but those that another process has now.
-    pub(super) async fn close_all_but(&mut self, taken: &HashSet<(Arc<str>, Address)>) {
+    pub(super) async fn close_all_but(&mut self, taken: &HashSet<(Arc<str>, ListenAddress)>) {
         for entry in std::mem::take(&mut self.plugins).into_values() {
             if let Some(mut serving) = entry.serving {
                 let name: Arc<str> = serving.name().into();
@@ -124,17 +124,17 @@ impl Supervisor {
             () = ended => {}
             () = stop.asked() => {
                 // What is in this process ends with it; children have to be told.
-                self.commons.kill.cancel();
-                self.commons.children.close();
-                let _ = tokio::time::timeout(AT_ONCE, self.commons.children.wait()).await;
+                self.shared.kill.cancel();
+                self.shared.children.close();
+                let _ = tokio::time::timeout(AT_ONCE, self.shared.children.wait()).await;
                 return End::AtOnce;
             }
-            () = sleep_until(self.last_deadline + LAST) => {
+            () = sleep_until(self.last_deadline + LAST_SESSIONS) => {
                 let sessions: usize = trackers.iter().map(|sessions| sessions.len()).sum();
                 tracing::error!(sessions, "sessions that did not end at the drain deadline are left");
             }
         }
-        self.commons.counters.log();
+        self.shared.counters.log();
         End::Stopped
     }
 }

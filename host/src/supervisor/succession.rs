@@ -8,7 +8,7 @@ use super::serving::Serving;
 use super::stop::Stop;
 use super::{End, Supervisor};
 use crate::report::Event;
-use crate::upgrade::{Handover, PATIENCE, Predecessor, Upgrade};
+use crate::upgrade::{Handover, Predecessor, SUCCESSOR_TIMEOUT, Upgrade};
 
 impl Supervisor {
     /// Loads everything, and serves once the predecessor gives way: until then nobody was served here, so that nothing
@@ -52,7 +52,7 @@ impl Supervisor {
             self.loaded(load).await?;
         }
         self.is_successor = false;
-        predecessor.hears_that_serving(self.commons.inherited.taken()).await;
+        predecessor.hears_that_serving(self.shared.inherited.taken()).await;
         // A service manager knows that the service is ready, and would not believe this process before it is told of it.
         self.awaited = None;
         self.settle_sockets();
@@ -65,19 +65,19 @@ impl Supervisor {
             return tracing::warn!("an upgrade is under way already");
         }
         let failed = |cause: String| tracing::error!(cause, "upgrade failed: this host serves on");
-        if self.commons.budget.is_some() {
+        if self.shared.budget.is_some() {
             return failed("a host that ends by itself, after --requests, is not replaced".to_owned());
         }
         let serving = || self.plugins.values().filter_map(|entry| entry.serving.as_ref());
         let handed = serving().flat_map(Serving::hand).collect::<io::Result<Vec<_>>>();
         let sockets = handed.and_then(|mut handed| {
-            handed.extend(self.commons.inherited.idle()?);
+            handed.extend(self.shared.inherited.idle()?);
             Ok(handed)
         });
         match sockets {
             Ok(sockets) => {
                 let plugins = serving().map(|serving| serving.name().to_owned()).collect();
-                self.upgrade = Some(Upgrade::begin(self.program.clone(), sockets, plugins, PATIENCE));
+                self.upgrade = Some(Upgrade::begin(self.program.clone(), sockets, plugins, SUCCESSOR_TIMEOUT));
             }
             Err(error) => failed(error.to_string()),
         }
@@ -89,7 +89,7 @@ impl Supervisor {
         self.manager.succeeded_by(handover.pid);
         self.close_all_but(&handover.taken).await;
         Event::Upgraded(handover.pid).emit();
-        let sessions = [&self.commons.sessions, &self.commons.left_behind];
+        let sessions = [&self.shared.sessions, &self.shared.left_behind];
         tracing::info!(pid = handover.pid, sessions = sessions.map(TaskTracker::len).iter().sum::<usize>(), "upgraded");
         // Nobody waits for this process to end, so those sessions have their time, too, that a stop leaves behind.
         self.last_sessions(&mut stop, &sessions).await

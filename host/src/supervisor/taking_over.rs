@@ -3,16 +3,16 @@
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::loading::{Claims, Load, Outcome, Task, Tried};
+use super::loading::{Claims, Load, LoadOutcome, Task, Tried};
 use super::serving::Serving;
 use super::{End, HALF_WRITTEN, POLL, Supervisor};
-use crate::config::Address;
-use crate::plugin::{Fingerprint, Found, Refusal};
+use crate::config::ListenAddress;
+use crate::plugin::{Fingerprint, PluginFiles, Refusal};
 use crate::report::Event;
 
 impl Supervisor {
     /// Begins to load what was found, if it is not what was loaded last.
-    pub(super) fn load(&mut self, name: String, found: Found) {
+    pub(super) fn load(&mut self, name: String, found: PluginFiles) {
         let entry = self.plugins.entry(name.clone()).or_default();
         // What was tried last is not what comes of this load.
         if entry.loading.is_some() {
@@ -83,15 +83,15 @@ impl Supervisor {
         let unreadable = tried.is_unreadable();
         entry.tried = Some(tried.clone());
         let loaded = match (outcome, &entry.serving) {
-            (Ok(Outcome::Loaded(parts)), _) => match *parts {
+            (Ok(LoadOutcome::Loaded(parts)), _) => match *parts {
                 (loaded, beside) if is_outdated => loaded.resettled(&name, beside, defaults.clone()),
                 (loaded, _) => Ok(loaded),
             },
-            (Ok(Outcome::Layers(beside)), Some(serving)) => {
+            (Ok(LoadOutcome::Layers(beside)), Some(serving)) => {
                 serving.loaded().resettled(&name, *beside, defaults.clone())
             }
             // Only what serves is compared with, and what serves is not taken away while it loads.
-            (Ok(Outcome::Layers(_)), None) => return Ok(()),
+            (Ok(LoadOutcome::Layers(_)), None) => return Ok(()),
             (Err(refusal), _) => Err(refusal),
         };
         entry.refused = loaded.is_err();
@@ -125,10 +125,10 @@ impl Supervisor {
                 }
             }
             (Ok(loaded), serving @ None) => {
-                let serving = serving.insert(Serving::begin(&name, loaded, &self.commons).await);
+                let serving = serving.insert(Serving::begin(&name, loaded, &self.shared).await);
                 if self.plan.strict && serving.is_failing() {
                     serving.say_failures();
-                    let addresses = serving.missing().map(Address::to_string).collect::<Vec<_>>().join(" ");
+                    let addresses = serving.missing().map(ListenAddress::to_string).collect::<Vec<_>>().join(" ");
                     tracing::error!(
                         addresses,
                         "can't listen there: `wharf run` ends, where `wharf serve` would try on"

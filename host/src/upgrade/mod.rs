@@ -18,16 +18,16 @@ mod program;
 mod successor;
 mod wire;
 
-pub use predecessor::Predecessor;
-pub use program::Program;
-pub use successor::{Handover, Upgrade};
+pub(crate) use predecessor::Predecessor;
+pub(crate) use program::Executable;
+pub(crate) use successor::{Handover, Upgrade};
 
 use std::time::Duration;
 
 /// Tells a process that it is started as a successor: the id of the one that starts it, so that nobody else who gets to
 /// see the variable takes it for his. Not for children.
-pub const VARIABLE: &str = "WHARF_UPGRADE";
+pub(crate) const VARIABLE: &str = "WHARF_UPGRADE";
 
 /// How long a successor may be silent. It tells of every plugin that it has loaded; on a slow machine, compiling a large
 /// one may well take a minute, and the running host loses nothing by waiting.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(300);

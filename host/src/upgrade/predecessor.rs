@@ -10,11 +10,11 @@ use rustix::process::{Pid, getppid};
 use tokio::net::UnixStream;
 
 use super::wire::{self, GO, Inventory, News};
-use super::{PATIENCE, VARIABLE};
-use crate::listen::Handed;
+use super::{SUCCESSOR_TIMEOUT, VARIABLE};
+use crate::listen::PassedSocket;
 
 /// The host that started this one, and serves until this one does.
-pub struct Predecessor {
+pub(crate) struct Predecessor {
     stream: UnixStream,
 }
 
@@ -26,18 +26,18 @@ impl Predecessor {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn meet() -> anyhow::Result<Option<(Self, Vec<Handed>)>> {
+    pub(crate) async fn meet() -> anyhow::Result<Option<(Self, Vec<PassedSocket>)>> {
         let Ok(pid) = env::var(VARIABLE) else { return Ok(None) };
         let met = async {
             if getppid().map(Pid::as_raw_nonzero).is_none_or(|parent| parent.to_string() != pid) {
                 return Err(io::Error::other(format!("process {pid} is gone")));
             }
-            tokio::time::timeout(PATIENCE, Self::take_over()).await?
+            tokio::time::timeout(SUCCESSOR_TIMEOUT, Self::take_over()).await?
         };
         met.await.map(Some).context("the running host's sockets can't be taken over")
     }
 
-    async fn take_over() -> io::Result<(Self, Vec<Handed>)> {
+    async fn take_over() -> io::Result<(Self, Vec<PassedSocket>)> {
         let stream = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
@@ -46,20 +46,20 @@ impl Predecessor {
         Ok((Self { stream }, inventory.with(descriptors)))
     }
 
-    pub async fn hears_that_loaded(&self, plugin: &str) {
+    pub(crate) async fn hears_that_loaded(&self, plugin: &str) {
         self.tell(&News::Loaded { plugin: plugin.to_owned() }).await;
     }
 
-    pub async fn hears_that_refused(&self, plugin: &str, reason: &str) {
+    pub(crate) async fn hears_that_refused(&self, plugin: &str, reason: &str) {
         self.tell(&News::Refused { plugin: plugin.to_owned(), reason: reason.to_owned() }).await;
     }
 
-    pub async fn hears_that_ready(&self) {
+    pub(crate) async fn hears_that_ready(&self) {
         self.tell(&News::Ready).await;
     }
 
     /// These of its sockets are served here from now on.
-    pub async fn hears_that_serving(self, taken: Vec<usize>) {
+    pub(crate) async fn hears_that_serving(self, taken: Vec<usize>) {
         self.tell(&News::Serving { taken }).await;
     }
 
@@ -67,7 +67,7 @@ impl Predecessor {
     ///
     /// # Errors
     /// It is gone, or does not want this one any more.
-    pub async fn gives_way(&self) -> io::Result<()> {
+    pub(crate) async fn gives_way(&self) -> io::Result<()> {
         match wire::answer(&self.stream).await? {
             GO => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),

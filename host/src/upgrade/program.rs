@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 
 /// The path that this process was started from, whatever stands there by now, and its arguments.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub(crate) struct Executable {
     pub(super) path: PathBuf,
     pub(super) arguments: Vec<OsString>,
 }
 
-impl Program {
+impl Executable {
     /// To be called before the current folder or `PATH` change. `/proc/self/exe` would be the old file, once another is
     /// renamed to its place, and where a link leads now, once it leads elsewhere.
     ///
     /// # Errors
     /// There is no path.
-    pub fn of_this_process() -> io::Result<Self> {
+    pub(crate) fn of_this_process() -> io::Result<Self> {
         let mut arguments = env::args_os();
         let name = arguments.next().map(PathBuf::from).unwrap_or_default();
         let is_path = name.components().nth(1).is_some();

@@ -14,25 +14,25 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::VARIABLE;
-use super::program::Program;
+use super::program::Executable;
 use super::wire::{self, GO, Inventory, News};
-use crate::config::Address;
-use crate::listen::{Handed, activation};
+use crate::config::ListenAddress;
+use crate::listen::{PassedSocket, activation};
 
 /// How long an ended process may take to be seen as such.
-const LAST: Duration = Duration::from_secs(5);
+const SUCCESSOR_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// An upgrade under way.
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     task: JoinHandle<Result<Handover, String>>,
 }
 
 /// An upgrade that is done.
-pub struct Handover {
+pub(crate) struct Handover {
     /// The successor's process.
     pub pid: u32,
     /// What it serves now: plugins and their addresses, with their real ports.
-    pub taken: HashSet<(Arc<str>, Address)>,
+    pub taken: HashSet<(Arc<str>, ListenAddress)>,
 }
 
 impl Upgrade {
@@ -41,7 +41,12 @@ impl Upgrade {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn begin(program: Program, sockets: Vec<Handed>, plugins: BTreeSet<String>, patience: Duration) -> Self {
+    pub(crate) fn begin(
+        program: Executable,
+        sockets: Vec<PassedSocket>,
+        plugins: BTreeSet<String>,
+        patience: Duration,
+    ) -> Self {
         Self { task: tokio::spawn(run(program, sockets, plugins, patience)) }
     }
 
@@ -49,12 +54,12 @@ impl Upgrade {
     ///
     /// # Errors
     /// Why the successor was ended.
-    pub async fn outcome(&mut self) -> Result<Handover, String> {
+    pub(crate) async fn outcome(&mut self) -> Result<Handover, String> {
         (&mut self.task).await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Ends it, and the successor.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.task.abort();
         if let Ok(Ok(Handover { pid, .. })) = self.task.await {
             terminate(pid);
@@ -63,13 +68,13 @@ impl Upgrade {
 }
 
 /// What became of the talk with a successor.
-enum Failure {
+enum UpgradeFailure {
     /// It closed its end.
     Lost,
     Said(String),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for UpgradeFailure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Lost,
@@ -79,8 +84,8 @@ impl From<io::Error> for Failure {
 }
 
 async fn run(
-    program: Program,
-    sockets: Vec<Handed>,
+    program: Executable,
+    sockets: Vec<PassedSocket>,
     plugins: BTreeSet<String>,
     patience: Duration,
 ) -> Result<Handover, String> {
@@ -91,7 +96,7 @@ async fn run(
     match successor.talk(&sockets, plugins, patience).await {
         Ok(taken) => {
             let taken = taken.into_iter().filter_map(|place| sockets.get(place));
-            let with_user = |handed: &Handed| Some((handed.user.as_ref()?.0.clone(), handed.address.clone()));
+            let with_user = |handed: &PassedSocket| Some((handed.user.as_ref()?.0.clone(), handed.address.clone()));
             Ok(Handover { pid, taken: taken.filter_map(with_user).collect() })
         }
         Err(failure) => Err(format!("process {pid} is ended: {}", successor.end(failure).await)),
@@ -102,20 +107,20 @@ struct Successor {
     child: Child,
     pid: u32,
     stream: UnixStream,
-    state: State,
+    state: UpgradeState,
 }
 
 #[derive(PartialEq, Eq)]
-enum State {
+enum UpgradeState {
     Loading,
     /// It was told to serve.
     Going,
     /// It serves, or is gone: no longer this one's to end.
-    Over,
+    Expired,
 }
 
 impl Successor {
-    fn start(program: Program) -> io::Result<Self> {
+    fn start(program: Executable) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
@@ -127,19 +132,19 @@ impl Successor {
         }
         let child = command.spawn()?;
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { child, pid, stream, state: State::Loading })
+        Ok(Self { child, pid, stream, state: UpgradeState::Loading })
     }
 
     /// Brings it to serve. Returns which of the sockets it took.
     async fn talk(
         &mut self,
-        sockets: &[Handed],
+        sockets: &[PassedSocket],
         mut missing: BTreeSet<String>,
         patience: Duration,
-    ) -> Result<Vec<usize>, Failure> {
+    ) -> Result<Vec<usize>, UpgradeFailure> {
         let silent = |_| {
             let patience = humantime::format_duration(patience);
-            Failure::Said(format!("it was silent for {patience}"))
+            UpgradeFailure::Said(format!("it was silent for {patience}"))
         };
         let hand = async {
             wire::write(&self.stream, &Inventory::of(sockets)).await?;
@@ -151,39 +156,39 @@ impl Successor {
             match timeout(patience, wire::read(&self.stream)).await.map_err(silent)?? {
                 News::Loaded { plugin } => drop(missing.remove(&plugin)),
                 News::Refused { plugin, reason } if missing.contains(&plugin) => {
-                    return Err(Failure::Said(format!("it refuses plugin {plugin}, which serves: {reason}")));
+                    return Err(UpgradeFailure::Said(format!("it refuses plugin {plugin}, which serves: {reason}")));
                 }
                 News::Refused { .. } => {}
                 News::Ready => match missing.first() {
                     None => {
-                        self.state = State::Going;
+                        self.state = UpgradeState::Going;
                         timeout(patience, wire::write_all(&self.stream, &[GO])).await.map_err(silent)??;
                     }
                     Some(plugin) => {
-                        return Err(Failure::Said(format!("it does not find plugin {plugin}, which serves")));
+                        return Err(UpgradeFailure::Said(format!("it does not find plugin {plugin}, which serves")));
                     }
                 },
-                News::Serving { taken } if self.state == State::Going => {
-                    self.state = State::Over;
+                News::Serving { taken } if self.state == UpgradeState::Going => {
+                    self.state = UpgradeState::Expired;
                     return Ok(taken);
                 }
-                News::Serving { .. } => return Err(Failure::Said("it did not wait to be told".to_owned())),
+                News::Serving { .. } => return Err(UpgradeFailure::Said("it did not wait to be told".to_owned())),
             }
         }
     }
 
     /// Ends it, if it did not end by itself. Returns why.
-    async fn end(mut self, failure: Failure) -> String {
+    async fn end(mut self, failure: UpgradeFailure) -> String {
         let reason = match failure {
-            Failure::Said(reason) => reason,
-            Failure::Lost => match timeout(LAST, self.child.wait()).await {
+            UpgradeFailure::Said(reason) => reason,
+            UpgradeFailure::Lost => match timeout(SUCCESSOR_SHUTDOWN, self.child.wait()).await {
                 Ok(Ok(status)) => format!("it ended before it was ready, {status}"),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "it closed its stdin".to_owned(),
             },
         };
-        if timeout(LAST, self.child.kill()).await.is_ok() {
-            self.state = State::Over;
+        if timeout(SUCCESSOR_SHUTDOWN, self.child.kill()).await.is_ok() {
+            self.state = UpgradeState::Expired;
         }
         reason
     }
@@ -192,12 +197,12 @@ impl Successor {
 impl Drop for Successor {
     fn drop(&mut self) {
         match self.state {
-            State::Loading => {
+            UpgradeState::Loading => {
                 let _ = self.child.start_kill();
             }
             // It may have sessions by now.
-            State::Going => terminate(self.pid),
-            State::Over => {}
+            UpgradeState::Going => terminate(self.pid),
+            UpgradeState::Expired => {}
         }
     }
 }
@@ -219,7 +224,7 @@ mod tests {
     fn a_program_that_says_nothing_is_ended() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let program = Program { path: "/bin/sleep".into(), arguments: vec!["600".into()] };
+            let program = Executable { path: "/bin/sleep".into(), arguments: vec!["600".into()] };
             let mut upgrade = Upgrade::begin(program, Vec::new(), BTreeSet::new(), Duration::from_millis(20));
             let cause = upgrade.outcome().await.err().unwrap();
             assert!(cause.ends_with("is ended: it was silent for 20ms"), "{cause}");

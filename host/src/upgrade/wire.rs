@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::config::Address;
-use crate::listen::Handed;
+use crate::config::ListenAddress;
+use crate::listen::PassedSocket;
 
 /// Descriptors in one message; unix(7) allows 253.
 const TOGETHER: usize = 128;
@@ -33,9 +33,9 @@ pub(super) struct Inventory {
 
 #[derive(Serialize, Deserialize)]
 struct Item {
-    address: Address,
+    address: ListenAddress,
     plugin: Option<String>,
-    asked: Option<Address>,
+    asked: Option<ListenAddress>,
     #[serde(default)]
     activated: bool,
     /// Device and inode, as TOML has numbers.
@@ -43,8 +43,8 @@ struct Item {
 }
 
 impl Inventory {
-    pub(super) fn of(sockets: &[Handed]) -> Self {
-        let item = |handed: &Handed| Item {
+    pub(super) fn of(sockets: &[PassedSocket]) -> Self {
+        let item = |handed: &PassedSocket| Item {
             address: handed.address.clone(),
             plugin: handed.user.as_ref().map(|(plugin, _)| plugin.to_string()),
             asked: handed.user.as_ref().map(|(_, asked)| asked.clone()),
@@ -58,8 +58,8 @@ impl Inventory {
         self.sockets.len()
     }
 
-    pub(super) fn with(self, descriptors: impl IntoIterator<Item = OwnedFd>) -> Vec<Handed> {
-        let handed = |(item, socket): (Item, OwnedFd)| Handed {
+    pub(super) fn with(self, descriptors: impl IntoIterator<Item = OwnedFd>) -> Vec<PassedSocket> {
+        let handed = |(item, socket): (Item, OwnedFd)| PassedSocket {
             socket: socket.into(),
             address: item.address,
             user: item.plugin.map(Into::into).zip(item.asked),

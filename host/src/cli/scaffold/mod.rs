@@ -4,6 +4,6 @@ mod name;
 mod project;
 mod template;
 
-pub use name::Name;
-pub use project::Project;
-pub use template::Language;
+pub(crate) use name::Name;
+pub(crate) use project::Project;
+pub(crate) use template::Language;

@@ -7,12 +7,12 @@ use super::template::Language;
 /// A name that works wherever a project has it: as a folder, as a plugin, in a command of its README, and in Rust as a
 /// crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name(String);
+pub(crate) struct Name(String);
 
 impl Name {
     /// # Errors
     /// What a name is made of, or why this one is taken.
-    pub fn parse(text: &str, language: Language) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, language: Language) -> Result<Self, String> {
         let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
         if !begins || !text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_')) {
             return Err(format!(

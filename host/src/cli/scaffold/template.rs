@@ -20,7 +20,7 @@ pub enum Language {
 }
 
 /// A file as it lies in this repository.
-struct Source {
+struct TemplateFile {
     /// Where it goes in a project.
     path: &'static str,
     content: &'static [u8],
@@ -29,16 +29,16 @@ struct Source {
 /// Files below a folder of this repository, which go below a folder of the project.
 macro_rules! sources {
     ($from:literal to $to:literal: $($path:literal)*) => {
-        &[$(Source {
+        &[$(TemplateFile {
             path: concat!($to, $path),
             content: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $from, "/", $path)),
         }),*]
     };
 }
 
-const CONTRACT: &[Source] = sources!("wit" to "wit/": "handler.wit");
+const CONTRACT: &[TemplateFile] = sources!("wit" to "wit/": "handler.wit");
 
-const SDK: &[Source] = sources!("guest-sdk" to "wharf-guest/":
+const SDK: &[TemplateFile] = sources!("guest-sdk" to "wharf-guest/":
     "Cargo.toml" "doc/upper.toml" "src/address.rs" "src/bindings.rs" "src/connection.rs" "src/datagram.rs"
     "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/reader.rs"
     "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
@@ -70,8 +70,8 @@ impl Language {
         }
     }
 
-    fn sources(self) -> Vec<&'static [Source]> {
-        let own: &[Source] = match self {
+    fn sources(self) -> Vec<&'static [TemplateFile]> {
+        let own: &[TemplateFile] = match self {
             Self::Rust => sources!("examples/rust" to "":
                 ".cargo/config.toml" ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "src/lib.rs" "upper-rust.toml"),
             Self::C => sources!("examples/c" to "":
@@ -117,7 +117,7 @@ impl Language {
             ("../../guest-sdk".to_owned(), "wharf-guest"),
         ];
         let change = |text: &str| changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-        let file = |source: &Source| {
+        let file = |source: &TemplateFile| {
             let content = match str::from_utf8(source.content) {
                 Ok(text) if source.path == "wharf-guest/Cargo.toml" => standing_alone(text).into_bytes(),
                 Ok(text) if source.path.starts_with("wharf-guest/") => text.as_bytes().to_owned(),

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::choices::Choices;
 use super::shape::{Shape, Waits};
-use crate::config::{Endpoint, UnixName};
+use crate::config::{SocketAddress, UnixName};
 use crate::sandbox::{Connection, DatagramSocket, Peer};
 
 /// For longer than a guest's memory is left as it is.
@@ -46,8 +46,8 @@ enum Takes {
 pub(super) struct Script {
     events: VecDeque<Event>,
     takes: Takes,
-    pub(super) client: Endpoint,
-    pub(super) server: Endpoint,
+    pub(super) client: SocketAddress,
+    pub(super) server: SocketAddress,
     /// Where it sends a datagram.
     packet: Option<Arc<[u8]>>,
 }
@@ -85,14 +85,14 @@ impl Script {
         let inet = |text: &str| {
             let mut addr: SocketAddr = text.parse().expect("an address");
             addr.set_port(port);
-            Endpoint::Inet(addr)
+            SocketAddress::Inet(addr)
         };
         let packet = shape.datagrams.then(|| (0..choices.below(3)).flat_map(|_| command(choices)).collect());
         let client = match choices.below(4) {
             // A datagram is answered where the program says that it came from.
-            _ if shape.datagrams => Endpoint::Inet(([127, 0, 0, 1], 4711).into()),
+            _ if shape.datagrams => SocketAddress::Inet(([127, 0, 0, 1], 4711).into()),
             0 => inet("[2001:db8::17]:1"),
-            1 => Endpoint::Unix(Some(UnixName::of_text(format!("/run/client-{number}").as_bytes()))),
+            1 => SocketAddress::Unix(Some(UnixName::of_text(format!("/run/client-{number}").as_bytes()))),
             _ => inet("192.0.2.17:1"),
         };
         Self { events, takes, client, server: inet("127.0.0.1:1"), packet }
@@ -263,7 +263,7 @@ struct Post {
 }
 
 impl DatagramSocket for Post {
-    fn try_send_to(&self, data: &[u8], destination: &Endpoint, _: Option<&Endpoint>) -> io::Result<()> {
+    fn try_send_to(&self, data: &[u8], destination: &SocketAddress, _: Option<&SocketAddress>) -> io::Result<()> {
         if self.heard.room(self.takes, data.len())? < data.len() {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::MSGSIZE.raw_os_error()));
         }

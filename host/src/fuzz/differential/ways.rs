@@ -10,12 +10,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::client::{Heard, Script};
 use super::seen::{Lines, Log, Outcome, conceal};
 use super::shape::Waits;
-use super::{Program, SESSIONS, TOTALS};
+use super::{SESSIONS, Sample, TOTALS};
 use crate::config::{ManifestFile, Settings};
 use crate::plugin::{Generation, Loaded, Loader, Refusal, revive};
-use crate::report::{FaultKind, Tally};
+use crate::report::{FaultKind, PluginStats};
 use crate::sandbox::{Engines, FileWork, Origin, Request, Running};
-use crate::session::{Opening, Terms, run};
+use crate::session::{Opening, SessionContext, run};
 
 /// How many sessions are at once, where any are.
 const AT_ONCE: usize = 3;
@@ -54,7 +54,7 @@ impl Host {
         }
     }
 
-    pub(super) fn compare(&self, program: &Program) {
+    pub(super) fn compare(&self, program: &Sample) {
         TOTALS.programs.fetch_add(1, Relaxed);
         tracing::dispatcher::with_default(&self.log, || {
             let (component, bare) = match (self.load(program, &self.components), self.load(program, &self.bare)) {
@@ -92,7 +92,7 @@ impl Host {
     }
 
     /// Instances that are reused keep what they had, and both ways the same.
-    fn compare_reused(&self, program: &Program, component: &Loaded, bare: &Loaded, fresh: &[Outcome]) {
+    fn compare_reused(&self, program: &Sample, component: &Loaded, bare: &Loaded, fresh: &[Outcome]) {
         let run = |loaded: &Loaded| {
             let manifest = program.manifest("reused");
             let reused = loaded.resettled("program", manifest, ManifestFile::default());
@@ -106,7 +106,7 @@ impl Host {
     }
 
     /// What the component sends to each client; none if it is no plugin.
-    pub(super) fn modelled(&self, program: &Program) -> Option<Vec<Vec<u8>>> {
+    pub(super) fn modelled(&self, program: &Sample) -> Option<Vec<Vec<u8>>> {
         tracing::dispatcher::with_default(&self.log, || {
             let component = self.load(program, &self.components).ok()?;
             let outcomes = self.run(program, &component, Order::OneByOne);
@@ -114,18 +114,18 @@ impl Host {
         })
     }
 
-    fn load(&self, program: &Program, loader: &Arc<Loader>) -> Result<Loaded, Refusal> {
+    fn load(&self, program: &Sample, loader: &Arc<Loader>) -> Result<Loaded, Refusal> {
         let load = loader.load("program", program.wasm(), program.manifest("fresh"), ManifestFile::default());
         self.runtime.block_on(load)
     }
 
     /// What can be seen from outside of how it runs.
-    fn count(&self, program: &Program, bare: &Loaded) {
+    fn count(&self, program: &Sample, bare: &Loaded) {
         let Loaded { generation, settings, .. } = bare;
         if generation.guest.is_put_back() {
             TOTALS.put_back.fetch_add(1, Relaxed);
         }
-        let origin = Origin::without_client("trial".into(), Arc::new(Tally::new("trial")), generation.id.clone());
+        let origin = Origin::without_client("trial".into(), Arc::new(PluginStats::new("trial")), generation.id.clone());
         let (peer, _) = program.scripts[0].play();
         let request = Request { peer, origin: Arc::new(origin), settings: settings.clone() };
         let running = self.runtime.block_on(generation.guest.instantiate(request));
@@ -149,7 +149,7 @@ impl Host {
     /// Compares a way with the model. What differs has to do so again and again, while the model stays as it is.
     fn check(
         &self,
-        program: &Program,
+        program: &Sample,
         way: &str,
         model: &[Outcome],
         run: impl Fn() -> Vec<Outcome>,
@@ -178,7 +178,7 @@ impl Host {
         );
     }
 
-    fn run(&self, program: &Program, loaded: &Loaded, order: Order) -> Vec<Outcome> {
+    fn run(&self, program: &Sample, loaded: &Loaded, order: Order) -> Vec<Outcome> {
         TOTALS.sessions.fetch_add(program.scripts.len() as u64, Relaxed);
         // What was kept of another run is not to be found.
         let settings = Arc::new((*loaded.settings).clone());
@@ -196,8 +196,8 @@ impl Host {
             self.runtime.block_on(async {
                 let mut tasks = Vec::new();
                 for script in scripts {
-                    let (session, tally, sent) = begin(script, &name(tallies.len()), &loaded.generation, &settings);
-                    tallies.push(tally);
+                    let (session, stats, sent) = begin(script, &name(tallies.len()), &loaded.generation, &settings);
+                    tallies.push(stats);
                     heard.push(sent);
                     tasks.push(tokio::spawn(session));
                 }
@@ -207,9 +207,9 @@ impl Host {
             });
         }
         let mut lines = self.lines.take();
-        let outcome = |(number, (heard, tally)): (usize, (Arc<Heard>, Arc<Tally>))| {
+        let outcome = |(number, (heard, stats)): (usize, (Arc<Heard>, Arc<PluginStats>))| {
             let said = lines.remove(&name(number)).unwrap_or_default();
-            let failures = tally.failures();
+            let failures = stats.failures();
             assert!(
                 failures.iter().all(|(_, kind, _)| *kind != FaultKind::Host),
                 "the host failed: {failures:?} {said:?}"
@@ -229,17 +229,17 @@ fn begin(
     name: &str,
     generation: &Arc<Generation>,
     settings: &Arc<Settings>,
-) -> (impl Future<Output = ()> + Send + 'static, Arc<Tally>, Arc<Heard>) {
+) -> (impl Future<Output = ()> + Send + 'static, Arc<PluginStats>, Arc<Heard>) {
     let (peer, heard) = script.play();
-    let tally = Arc::new(Tally::new("program"));
-    let terms = Terms {
+    let stats = Arc::new(PluginStats::new("program"));
+    let context = SessionContext {
         plugin: name.into(),
-        tally: tally.clone(),
+        stats: stats.clone(),
         generation: generation.clone(),
         settings: settings.clone(),
         spare: Arc::new(Semaphore::new(1)),
-        files: Arc::new(FileWork::new(tally.clone())),
+        files: Arc::new(FileWork::new(stats.clone())),
     };
     let opening = Opening { client: script.client.clone(), server: script.server.clone(), peer, watch: None };
-    (run::serve(opening, Arc::new(terms), ()), tally, heard)
+    (run::serve(opening, Arc::new(context), ()), stats, heard)
 }

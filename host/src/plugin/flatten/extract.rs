@@ -24,7 +24,7 @@ pub(super) struct Extracted<'a> {
     /// For each of its imports, all of which are functions, in their order.
     pub(super) imports: Vec<Import>,
     /// `setup`, `handle` and `finish`.
-    pub(super) phases: [Phase; 3],
+    pub(super) phases: [PhaseExport; 3],
     /// Called once, before all else.
     pub(super) initialize: Option<String>,
     pub(super) memory: String,
@@ -32,7 +32,7 @@ pub(super) struct Extracted<'a> {
 }
 
 /// The names of two exports.
-pub(super) struct Phase {
+pub(super) struct PhaseExport {
     pub(super) call: String,
     /// Called with what `call` returned, once that has been read.
     pub(super) post_return: Option<String>,
@@ -97,7 +97,7 @@ pub(super) fn extract<'a>(
         let CoreFunc::Alias(instance, call) = parts.core_funcs.get(core as usize)? else { return None };
         (*main.get_or_insert(*instance) == *instance).then_some(())?;
         let options = parts.options(options, *instance)?;
-        phases.push(Phase { call: (*call).to_owned(), post_return: options.post_return.clone() });
+        phases.push(PhaseExport { call: (*call).to_owned(), post_return: options.post_return.clone() });
         named.agree(options)?;
     }
     let main = main?;

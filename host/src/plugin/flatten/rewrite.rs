@@ -26,7 +26,7 @@ use wasm_encoder::{
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
 use super::extract::{Extracted, Import, Print};
-use super::survey::Survey;
+use super::survey::StateSurvey;
 use crate::sandbox::{abi::HOST, abi::LATER, abi::PAGES, abi::later, abi::state};
 
 /// The first and the last of the phases by their numbers.
@@ -35,7 +35,7 @@ const FINISH: i32 = 2;
 
 /// None if it does something that can't be had without its component.
 pub(super) fn rewrite(extracted: &Extracted<'_>, has_packet: bool) -> Option<Vec<u8>> {
-    let survey = Survey::of(extracted)?;
+    let survey = StateSurvey::of(extracted)?;
     let module = Rewriter::new(extracted, &survey, has_packet).module(&survey)?;
     // What the compiler would refuse is to be refused as the component that it was.
     Validator::new_with_features(WasmFeatures::all()).validate_all(&module).ok()?;
@@ -81,7 +81,7 @@ fn makes_room(function: &str) -> bool {
 }
 
 impl<'a> Rewriter<'a> {
-    fn new(extracted: &'a Extracted<'a>, survey: &Survey, has_packet: bool) -> Self {
+    fn new(extracted: &'a Extracted<'a>, survey: &StateSurvey, has_packet: bool) -> Self {
         let imports = extracted.imports.len() as u32;
         // `place`, `complain`, `begin` and one for each import that sends.
         let added = 3 + extracted.imports.iter().filter(|import| sends(import).is_some()).count() as u32;
@@ -109,7 +109,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    fn module(&mut self, survey: &Survey) -> Option<Vec<u8>> {
+    fn module(&mut self, survey: &StateSurvey) -> Option<Vec<u8>> {
         let (mut types, mut tables, mut memories, mut tags) =
             (TypeSection::new(), TableSection::new(), MemorySection::new(), TagSection::new());
         let (mut functions, mut globals, mut elements) =
@@ -171,7 +171,7 @@ impl<'a> Rewriter<'a> {
         Some(module.finish())
     }
 
-    fn imports(&self, survey: &Survey, types: &mut TypeSection) -> Option<ImportSection> {
+    fn imports(&self, survey: &StateSurvey, types: &mut TypeSection) -> Option<ImportSection> {
         let mut imports = ImportSection::new();
         let mut waiting = Vec::new();
         let mut next = self.types.serve + 1;
@@ -216,7 +216,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Makes room for so many bytes as the local has, has them put there, and leaves where that is on the stack.
-    fn make_room(&self, survey: &Survey, body: &mut Function, length: u32, at: u32) -> Option<()> {
+    fn make_room(&self, survey: &StateSurvey, body: &mut Function, length: u32, at: u32) -> Option<()> {
         let realloc = self.index(survey.function(&self.extracted.realloc)?);
         body.instructions()
             .i32_const(0)
@@ -230,7 +230,12 @@ impl<'a> Rewriter<'a> {
     }
 
     /// For each import that may have bytes for the guest: calls it, and makes room for what it has.
-    fn add_stand_ins(&self, survey: &Survey, functions: &mut FunctionSection, code: &mut CodeSection) -> Option<()> {
+    fn add_stand_ins(
+        &self,
+        survey: &StateSurvey,
+        functions: &mut FunctionSection,
+        code: &mut CodeSection,
+    ) -> Option<()> {
         let mut later = self.begin() + 1;
         for (import, ty) in survey.imported.iter().enumerate() {
             if self.stand_ins[import].is_none() {
@@ -301,7 +306,7 @@ impl<'a> Rewriter<'a> {
 
     fn exports(
         &self,
-        survey: &Survey,
+        survey: &StateSurvey,
         functions: &mut FunctionSection,
         code: &mut CodeSection,
     ) -> Option<ExportSection> {
@@ -324,7 +329,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Calls the phases one after the other. Whoever fails in `setup` has no other; whoever fails in `handle` has `finish` all the same.
-    fn serve(&self, survey: &Survey) -> Option<Function> {
+    fn serve(&self, survey: &StateSurvey) -> Option<Function> {
         let (length, at, failed) = (0, 1, 2);
         let mut body = Function::new([(3, ValType::I32)]);
         for (number, phase) in (0..).zip(&self.extracted.phases) {

@@ -11,7 +11,7 @@ use super::extract::Extracted;
 const MOST_GLOBALS: usize = 256;
 
 /// What has to be known before the first section is written.
-pub(super) struct Survey {
+pub(super) struct StateSurvey {
     /// Of each import.
     pub(super) imported: Vec<u32>,
     /// Of each type, if it is a function's.
@@ -27,7 +27,7 @@ pub(super) struct Survey {
     functions: Vec<(String, u32)>,
 }
 
-impl Survey {
+impl StateSurvey {
     /// None if it has what a module without its component can't have.
     pub(super) fn of(extracted: &Extracted<'_>) -> Option<Self> {
         let mut survey = Self {

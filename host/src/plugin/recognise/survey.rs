@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
-use super::demand::Count;
+use super::requirements::Count;
 use super::upkeep::Upkeep;
-use crate::sandbox::Demand;
+use crate::sandbox::Requirements;
 
 /// One pass over a component, or a core module.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub(super) struct Survey {
     pub(super) core_imports: Vec<(String, String)>,
     pub(super) exports: Vec<String>,
     pub(super) manifest: Option<Vec<u8>>,
-    pub(super) demand: Demand,
+    pub(super) demand: Requirements,
     /// Of a core module's own custom sections.
     pub(super) sections: Vec<String>,
 }
@@ -106,7 +106,7 @@ mod tests {
         .unwrap();
         let survey = Survey::of(&component).unwrap();
         let expected =
-            Demand { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1, upkeep: 0 };
+            Requirements { memories: 1, memory: 2 << 16, tables: 1, table_elements: 7, core_instances: 1, upkeep: 0 };
         assert_eq!(survey.demand, expected);
         assert_eq!(survey.manifest.as_deref(), Some(&b"inner"[..]));
     }

@@ -30,15 +30,15 @@ impl<P, R> Copy for Export<P, R> {}
 
 /// What every phase returns.
 pub(super) type Returned = (Result<(), String>,);
-pub(super) type Phase<P> = Export<P, Returned>;
+pub(super) type PhaseFunction<P> = Export<P, Returned>;
 /// A datagram's packet.
-pub(super) type Packet = (Arc<[u8]>,);
+pub(super) type PacketArgument = (Arc<[u8]>,);
 
 /// `setup`, `handle` and `finish`.
 #[derive(Clone, Copy)]
 pub(super) enum Phases {
-    Stream(Phase<()>, Phase<()>, Phase<()>),
-    Datagram(Phase<Packet>, Phase<Packet>, Phase<()>),
+    Stream(PhaseFunction<()>, PhaseFunction<()>, PhaseFunction<()>),
+    Datagram(PhaseFunction<PacketArgument>, PhaseFunction<PacketArgument>, PhaseFunction<()>),
 }
 
 /// The exports of `server-hooks`, for the plugins that have them.

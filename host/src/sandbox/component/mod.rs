@@ -14,10 +14,10 @@ use self::exports::{Checked, Export, Exports, Phases, Returned};
 use super::blueprint::{Blueprint, Interface};
 use super::contract::Address;
 use super::fault::Fault;
+use super::pool::{InstancePool, Pooled};
 use super::progress::{Progress, Served};
 use super::request::{Origin, Peer, Request};
 use super::state::{self, State};
-use super::warm::{Made, Warm};
 use super::wasi;
 use crate::config::Settings;
 use crate::report::Phase;
@@ -28,7 +28,7 @@ pub struct Component {
     interface: Interface,
     blueprint: Blueprint,
     exports: Arc<Exports>,
-    warm: Arc<Warm<Checked>>,
+    warm: Arc<InstancePool<Checked>>,
 }
 
 impl Component {
@@ -58,7 +58,7 @@ impl Component {
     ) -> Result<Self, String> {
         let exports = Exports::of(component, interface, version)?.into();
         let pre = linker.instantiate_pre(component).map_err(|error| format!("it can't be linked: {error:#}"))?;
-        Ok(Self { pre, interface, blueprint, exports, warm: Arc::new(Warm::new(room)) })
+        Ok(Self { pre, interface, blueprint, exports, warm: Arc::new(InstancePool::new(room)) })
     }
 
     /// An instance that serves no request.
@@ -72,7 +72,7 @@ impl Component {
         self.spare(origin, settings).await.map(drop)
     }
 
-    pub(super) async fn instantiate(&self, request: Request) -> Result<Session, (Fault, Peer)> {
+    pub(super) async fn instantiate(&self, request: Request) -> Result<ComponentSession, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let (connection, packet, socket) = match peer.of_its_kind(self.interface)? {
             Peer::Connection(connection) => (Some(connection), None, None),
@@ -84,11 +84,11 @@ impl Component {
         } else {
             let mut store = state::store(self.pre.engine(), origin.clone(), settings, connection, socket);
             match self.exports.instance(&self.pre, &mut store).await {
-                Ok(instance) => Made::new(store, instance),
+                Ok(instance) => Pooled::new(store, instance),
                 Err(fault) => return Err((fault, store.data_mut().take_peer(packet))),
             }
         };
-        Ok(Session {
+        Ok(ComponentSession {
             made,
             origin,
             packet,
@@ -132,20 +132,20 @@ impl Component {
 }
 
 /// One request in its instance.
-pub struct Session {
-    made: Box<Made<Checked>>,
+pub struct ComponentSession {
+    made: Box<Pooled<Checked>>,
     origin: Arc<Origin>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,
     exports: Arc<Exports>,
-    warm: Arc<Warm<Checked>>,
+    warm: Arc<InstancePool<Checked>>,
     /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
     in_call: bool,
     progress: Arc<Progress>,
     complaints: Vec<(Phase, String)>,
 }
 
-impl Session {
+impl ComponentSession {
     async fn call<P, R>(&mut self, export: Export<P, R>, params: P) -> Result<R, Fault>
     where
         P: ComponentNamedList + Lower + Send + Sync,

@@ -7,24 +7,24 @@ use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
 use super::super::client::{Done, Received};
 use super::super::contract::{Address, Direction, ErrorCode, inet};
 use super::super::host_calls::{self, settle};
+use super::super::idle::Wait;
 use super::super::limits::COPIED;
 use super::super::output::Output;
-use super::super::patience::Wait;
 use super::super::state::State;
 use super::super::wasi;
 use super::abi::{HOST, LATER, later};
-use super::exchange::{Bytes, NOTHING, Slot, Told, out_of_bounds, span};
-use super::packed::Packed;
-use super::renewal::MOST;
-use crate::config::{Endpoint, UnixName};
+use super::hibernated::Hibernated;
+use super::reset::MAX_RESET_BYTES;
+use super::transfer::{Bytes, NOTHING, ReturnArea, Slot, out_of_bounds, span};
+use crate::config::{SocketAddress, UnixName};
 
 /// Bytes of the guest's that are on their way out.
-struct Outgoing {
+struct GuestBytes {
     at: u32,
     length: u32,
 }
 
-impl host_calls::Outgoing for Outgoing {
+impl host_calls::Outgoing for GuestBytes {
     fn bytes<'a>(&self, store: &'a StoreContextMut<'_, State>) -> &'a [u8] {
         // Memory does not shrink, and `checked` has looked.
         let memory = store.data().exchange.memory.expect("`checked` has found it");
@@ -32,7 +32,7 @@ impl host_calls::Outgoing for Outgoing {
     }
 }
 
-impl Outgoing {
+impl GuestBytes {
     fn checked(store: &mut StoreContextMut<'_, State>, at: u32, length: u32) -> wasmtime::Result<Self> {
         span(memory(store)?.0, at, length)?;
         Ok(Self { at, length })
@@ -56,9 +56,9 @@ pub(super) fn place(store: &mut StoreContextMut<'_, State>, at: u32) -> wasmtime
     room.ok_or_else(|| wasmtime::format_err!("realloc return: beyond end of memory"))?.copy_from_slice(bytes);
     let length = bytes.len() as u32;
     let told = match parcel.told {
-        Told::Nothing => return Ok(()),
-        Told::Span(told) => memory.get_mut(told as usize..).and_then(|rest| rest.first_chunk_mut::<8>()),
-        Told::Result(slot) => {
+        ReturnArea::Nothing => return Ok(()),
+        ReturnArea::Span(told) => memory.get_mut(told as usize..).and_then(|rest| rest.first_chunk_mut::<8>()),
+        ReturnArea::Result(slot) => {
             let slot = Slot::of(memory, slot)?.bytes;
             slot[0] = 0;
             slot[4..].first_chunk_mut()
@@ -121,7 +121,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, State>, (at, length, kind, a, b, c, slot): SendTo| {
             Box::new(async move {
                 let mut store = caller.as_context_mut();
-                let data = Outgoing::checked(&mut store, at, length)?;
+                let data = GuestBytes::checked(&mut store, at, length)?;
                 let destination = destination(memory(&mut store)?.0, kind, [a, b, c])?;
                 let sent = host_calls::send_to(&mut store, &data, destination).await;
                 let sent = settle(&mut store, sent)?;
@@ -172,7 +172,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let mut store = caller.as_context_mut();
             match settle(&mut store, received)? {
                 // All that there is to be written is written when it is placed.
-                Ok(bytes) => Ok(store.data_mut().exchange.deliver(Bytes::Received(bytes), Told::Result(slot))),
+                Ok(bytes) => Ok(store.data_mut().exchange.deliver(Bytes::Received(bytes), ReturnArea::Result(slot))),
                 Err(error) => done(&mut store, Err(error), slot),
             }
         })
@@ -206,7 +206,7 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 let (Some(at), Some(length)) = (at.checked_add(sent), length.checked_sub(sent)) else {
                     return Err(out_of_bounds());
                 };
-                let data = Outgoing::checked(&mut store, at, length)?;
+                let data = GuestBytes::checked(&mut store, at, length)?;
                 let sent = host_calls::send(&mut store, &data).await;
                 let sent = settle(&mut store, sent)?;
                 done(&mut store, sent, slot)
@@ -243,8 +243,8 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 async fn at_rest(store: &mut StoreContextMut<'_, State>, max: u32, mut wait: Wait) -> wasmtime::Result<Done<Received>> {
     let first = store.data().exchange.first();
     let packed = match first.as_ref().and_then(|first| first.get()) {
-        Some(first) if memory(store)?.0.len() <= MOST => {
-            Some((Packed::pack(memory(store)?.0, &first.memory), &first.memory))
+        Some(first) if memory(store)?.0.len() <= MAX_RESET_BYTES => {
+            Some((Hibernated::pack(memory(store)?.0, &first.memory), &first.memory))
         }
         // To look through that much takes too long.
         _ => None,
@@ -303,12 +303,12 @@ fn copied(memory: &[u8], at: u32, length: u32) -> wasmtime::Result<&[u8]> {
 }
 
 /// An address among a function's parameters: which kind, and what of it. What is no address is the guest's to hear of.
-fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Result<Endpoint, ErrorCode>> {
+fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Result<SocketAddress, ErrorCode>> {
     let text = |at, length| -> wasmtime::Result<&str> { Ok(str::from_utf8(copied(memory, at, length)?)?) };
     Ok(match (kind, a) {
         (0, _) => inet(text(a, b)?, c as u16),
-        (1, 0) => Ok(Endpoint::Unix(None)),
-        (1, 1) => Ok(Endpoint::Unix(Some(UnixName::of_text(text(b, c)?.as_bytes())))),
+        (1, 0) => Ok(SocketAddress::Unix(None)),
+        (1, 1) => Ok(SocketAddress::Unix(Some(UnixName::of_text(text(b, c)?.as_bytes())))),
         _ => return Err(wasmtime::format_err!("invalid value for a variant: {kind}, {a}")),
     })
 }

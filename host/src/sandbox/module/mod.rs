@@ -6,25 +6,25 @@
 //! write down stay the same. Whatever is more stays a component, and is `component`'s.
 
 pub(crate) mod abi;
-pub(super) mod exchange;
-mod image;
+mod hibernated;
 mod imports;
-mod packed;
-mod renewal;
+mod reset;
+mod snapshot;
+pub(super) mod transfer;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use wasmtime::{Engine, InstancePre, Linker, Memory, Module, Store, TypedFunc};
 
-use self::renewal::Renewal;
+use self::reset::Reset;
 use super::blueprint::{Blueprint, Interface};
 use super::fault::Fault;
 use super::native::Native;
+use super::pool::{InstancePool, Pooled};
 use super::progress::{Progress, Served};
 use super::request::{Origin, Peer, Request};
 use super::state::{self, State};
-use super::warm::{Made, Warm};
 use crate::config::Settings;
 use crate::report::Phase;
 
@@ -33,8 +33,8 @@ pub struct CoreModule {
     pre: InstancePre<State>,
     interface: Interface,
     blueprint: Blueprint,
-    renewal: Option<Arc<Renewal>>,
-    warm: Arc<Warm<Instance>>,
+    renewal: Option<Arc<Reset>>,
+    warm: Arc<InstancePool<Instance>>,
 }
 
 /// What is called in an instance.
@@ -70,8 +70,8 @@ impl CoreModule {
             pre,
             interface,
             blueprint,
-            renewal: Renewal::of(module).map(Arc::new),
-            warm: Arc::new(Warm::new(room)),
+            renewal: Reset::of(module).map(Arc::new),
+            warm: Arc::new(InstancePool::new(room)),
         })
     }
 
@@ -100,13 +100,13 @@ impl CoreModule {
         initialize(&mut store, &instance).await
     }
 
-    pub(super) async fn instantiate(&self, request: Request) -> Result<Session, (Fault, Peer)> {
+    pub(super) async fn instantiate(&self, request: Request) -> Result<ModuleSession, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let (connection, packet, socket) = match peer.of_its_kind(self.interface)? {
             Peer::Connection(connection) => (Some(connection), None, None),
             Peer::Datagram(packet, socket) => (None, Some(packet), Some(socket)),
         };
-        let session = |made| Session {
+        let session = |made| ModuleSession {
             made,
             packet: packet.clone(),
             renewal: self.renewal.clone(),
@@ -123,7 +123,7 @@ impl CoreModule {
                 let engine = self.pre.module().engine();
                 let mut store = state::store(engine, origin, settings, connection, socket);
                 match self.instance(&mut store).await {
-                    Ok(instance) => (Made::new(store, instance), true),
+                    Ok(instance) => (Pooled::new(store, instance), true),
                     Err(error) => return Err((Fault::from_call(error), store.data_mut().take_peer(packet))),
                 }
             }
@@ -154,24 +154,24 @@ async fn initialize(store: &mut Store<State>, instance: &Instance) -> Result<(),
 }
 
 /// One request in its instance.
-pub struct Session {
-    made: Box<Made<Instance>>,
+pub struct ModuleSession {
+    made: Box<Pooled<Instance>>,
     /// None where the request is a connection.
     packet: Option<Arc<[u8]>>,
-    renewal: Option<Arc<Renewal>>,
-    warm: Arc<Warm<Instance>>,
+    renewal: Option<Arc<Reset>>,
+    warm: Arc<InstancePool<Instance>>,
     /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
     in_call: bool,
 }
 
-impl Session {
+impl ModuleSession {
     pub(super) fn progress(&self) -> Arc<Progress> {
         self.made.store.data().exchange.progress()
     }
 
     pub(super) async fn run(&mut self) -> Result<Served, Fault> {
         self.in_call = true;
-        let Made { store, instance, .. } = &mut *self.made;
+        let Pooled { store, instance, .. } = &mut *self.made;
         store.data_mut().exchange.prepare(self.packet.clone());
         instance.serve.call_async(store, ()).await.map_err(Fault::from_call)?;
         self.in_call = false;

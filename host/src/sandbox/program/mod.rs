@@ -19,7 +19,7 @@ use super::request::{Origin, Peer, Request};
 use super::state::{self, State};
 use super::transport::DatagramSocket;
 use super::wasi;
-use crate::config::{Endpoint, Settings, ip_text};
+use crate::config::{Settings, SocketAddress, ip_text};
 use crate::report::Phase;
 
 /// The most that a program's answer to a datagram may hold: what UDP carries.
@@ -115,7 +115,7 @@ impl Program {
         self.start(&mut store).await.map(drop)
     }
 
-    pub(super) async fn instantiate(&self, request: Request) -> Result<Session, (Fault, Peer)> {
+    pub(super) async fn instantiate(&self, request: Request) -> Result<ProgramSession, (Fault, Peer)> {
         let Request { peer, origin, settings } = request;
         let environment = ucspi(&origin, &peer);
         let mut store = self.store(origin.clone(), settings.clone());
@@ -138,7 +138,7 @@ impl Program {
             };
         });
         match self.start(&mut store).await {
-            Ok(start) => Ok(Session { store, start, stdio }),
+            Ok(start) => Ok(ProgramSession { store, start, stdio }),
             Err(fault) => Err((fault, stdio.into_peer())),
         }
     }
@@ -202,13 +202,13 @@ impl Stdio {
 }
 
 /// One run of a program.
-pub struct Session {
+pub struct ProgramSession {
     store: Store<State>,
     start: Start,
     stdio: Stdio,
 }
 
-impl Session {
+impl ProgramSession {
     async fn call(&mut self) -> Result<(), Fault> {
         self.store.set_epoch_deadline(1);
         let ended = match &self.start {
@@ -251,7 +251,7 @@ impl Session {
 fn ucspi(origin: &Origin, peer: &Peer) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     match (&origin.client, &origin.server) {
-        (Endpoint::Inet(client), Endpoint::Inet(server)) => {
+        (SocketAddress::Inet(client), SocketAddress::Inet(server)) => {
             let proto = if matches!(peer, Peer::Connection(_)) { "TCP" } else { "UDP" };
             variables.push(("PROTO".to_owned(), proto.to_owned()));
             for (end, addr) in [("REMOTE", client), ("LOCAL", server)] {
@@ -262,7 +262,7 @@ fn ucspi(origin: &Origin, peer: &Peer) -> Vec<(String, String)> {
         (client, server) => {
             variables.push(("PROTO".to_owned(), "UNIX".to_owned()));
             for (end, endpoint) in [("REMOTE", client), ("LOCAL", server)] {
-                if let Endpoint::Unix(Some(name)) = endpoint {
+                if let SocketAddress::Unix(Some(name)) = endpoint {
                     variables.push((format!("UNIX{end}PATH"), name.to_string()));
                 }
             }

@@ -15,11 +15,11 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use super::super::client::poll_received;
 use super::super::cpu::Account;
-use super::super::patience::{Patience, Wait};
+use super::super::idle::{IdleTimeout, Wait};
 use super::super::transport::Connection;
 
 /// The most that is read ahead of the program, and that it may write ahead of the client, in bytes.
-const ROOM: usize = 64 * 1024;
+const PIPE_ROOM: usize = 64 * 1024;
 
 /// One connection, read as stdin and written as stdout. Clones are ends of the same.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub(super) struct Pipe(Arc<Mutex<Ends>>);
 struct Ends {
     /// None once it was taken back.
     connection: Option<Box<dyn Connection>>,
-    patience: Patience,
+    patience: IdleTimeout,
     /// Read, and not yet asked for.
     incoming: Bytes,
     at_end: bool,
@@ -52,7 +52,7 @@ impl Pipe {
     pub(super) fn new(connection: Box<dyn Connection>, idle: Duration, account: Arc<Account>) -> Self {
         Self(Arc::new(Mutex::new(Ends {
             connection: Some(connection),
-            patience: Patience::new(idle),
+            patience: IdleTimeout::new(idle),
             incoming: Bytes::new(),
             at_end: false,
             outgoing: BytesMut::new(),
@@ -93,7 +93,7 @@ impl Ends {
             return Poll::Ready(());
         }
         let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
-        match poll_received(&mut **connection, cx, ROOM) {
+        match poll_received(&mut **connection, cx, PIPE_ROOM) {
             Poll::Ready(Ok(received)) if received.is_empty() => self.at_end = true,
             Poll::Ready(Ok(received)) => {
                 // A copy of what came: the buffer is wanted back long before the program is done with it.
@@ -179,7 +179,7 @@ impl Ends {
 
     /// Whether so much was sent without a wait that others are to have their turn.
     fn gives_way(&mut self) -> bool {
-        let enough = self.at_once >= ROOM;
+        let enough = self.at_once >= PIPE_ROOM;
         if enough {
             self.at_once = 0;
         }
@@ -257,7 +257,7 @@ impl OutputStream for Stdout {
                 let error = ends.checked().err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
                 Err(ends.in_vain(error))
             }
-            (true, None) => Ok(ROOM),
+            (true, None) => Ok(PIPE_ROOM),
             (false, None) => Ok(0),
         }
     }
@@ -310,7 +310,7 @@ impl AsyncWrite for Stdout {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut ends = self.0.ends();
         ready!(ends.poll_drained(cx, &mut Wait::default()));
-        let bytes = &bytes[..bytes.len().min(ROOM)];
+        let bytes = &bytes[..bytes.len().min(PIPE_ROOM)];
         Poll::Ready(ends.write(bytes).map(|()| bytes.len()).map_err(io::Error::other))
     }
 

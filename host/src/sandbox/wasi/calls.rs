@@ -7,7 +7,7 @@ use wasmtime_wasi::ResourceTableError;
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi_io::bindings::wasi::io::poll::Host as _;
 
-use super::super::cpu::Work;
+use super::super::cpu::ChargedWork;
 use super::super::limits::{RANDOM, WAITS};
 use super::super::state::State;
 
@@ -49,7 +49,7 @@ pub(super) fn link_0_1(linker: &mut wasmtime::Linker<State>) -> wasmtime::Result
                     }
                     done += piece;
                     if length > PIECE {
-                        work.get_or_insert_with(|| Work::new(caller.data_mut().cpu.account())).pause().await?;
+                        work.get_or_insert_with(|| ChargedWork::new(caller.data_mut().cpu.account())).pause().await?;
                     }
                 }
                 Ok(errno::SUCCESS)
@@ -93,7 +93,7 @@ async fn random(store: &mut StoreContextMut<'_, State>, length: u64) -> wasmtime
     let length =
         length.ok_or_else(|| wasmtime::format_err!("more than {RANDOM} bytes of randomness asked for at once"))?;
     let mut bytes = vec![0; length];
-    let mut work = Work::new(store.data_mut().cpu.account());
+    let mut work = ChargedWork::new(store.data_mut().cpu.account());
     for piece in bytes.chunks_mut(PIECE) {
         getrandom::fill(piece).map_err(|error| wasmtime::format_err!("the machine gives no randomness: {error}"))?;
         if length > PIECE {

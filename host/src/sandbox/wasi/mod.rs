@@ -1,9 +1,9 @@
 //! WASI, as much of it as the library has, and what of it guests get otherwise: within the bounds of one call, and without opening
 //! what is no file.
 
+mod buffers;
 mod calls;
 mod files;
-mod transfers;
 
 use wasmtime::component;
 
@@ -15,7 +15,7 @@ use super::state::State;
 /// A name is defined twice, which every start of the program would show.
 pub(super) fn link_0_1(linker: &mut wasmtime::Linker<State>) -> wasmtime::Result<()> {
     calls::link_0_1(linker)?;
-    transfers::link(linker)?;
+    buffers::link(linker)?;
     files::link_0_1(linker)
 }
 

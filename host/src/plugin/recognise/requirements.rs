@@ -5,7 +5,7 @@ use wasmparser::{
     ComponentTypeRef, Encoding, Instance, Payload,
 };
 
-use crate::sandbox::Demand;
+use crate::sandbox::Requirements;
 
 /// Counts while a file is read, payload by payload.
 #[derive(Default)]
@@ -13,21 +13,21 @@ pub(super) struct Count {
     /// The module or component that is being read, and what it is part of.
     parts: Vec<Part>,
     /// Of the whole file, once it was read.
-    pub(super) total: Demand,
+    pub(super) total: Requirements,
 }
 
 #[derive(Default)]
 struct Part {
     is_component: bool,
     /// What an instance of it takes.
-    demand: Demand,
+    demand: Requirements,
     /// What is known of the modules and components in it, by their indices. Those from elsewhere count for nothing: a plugin has
     /// none that it could be given.
-    modules: Vec<Demand>,
-    components: Vec<Demand>,
+    modules: Vec<Requirements>,
+    components: Vec<Requirements>,
 }
 
-impl Demand {
+impl Requirements {
     /// Together with what another instance takes.
     fn and(&mut self, other: Self) {
         let Self { memories, memory, tables, table_elements, core_instances, upkeep } = self;
@@ -61,12 +61,12 @@ impl Count {
                     let memory = memory?;
                     let page = 1_u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(u64::MAX);
                     let memory = memory.initial.saturating_mul(page);
-                    self.add(Demand { memories: 1, memory, ..Demand::default() });
+                    self.add(Requirements { memories: 1, memory, ..Requirements::default() });
                 }
             }
             Payload::TableSection(tables) => {
                 for table in tables.clone() {
-                    self.add(Demand { tables: 1, table_elements: table?.ty.initial, ..Demand::default() });
+                    self.add(Requirements { tables: 1, table_elements: table?.ty.initial, ..Requirements::default() });
                 }
             }
             Payload::InstanceSection(instances) => {
@@ -74,7 +74,7 @@ impl Count {
                     if let Instance::Instantiate { module_index, .. } = instance? {
                         let of = self.of(|part| &part.modules, 0, module_index);
                         self.add(of);
-                        self.add(Demand { core_instances: 1, ..Demand::default() });
+                        self.add(Requirements { core_instances: 1, ..Requirements::default() });
                     }
                 }
             }
@@ -97,7 +97,7 @@ impl Count {
                             let of = self.of(|part| &part.components, count, index);
                             self.define(ComponentExternalKind::Component, of);
                         }
-                        ComponentAlias::InstanceExport { kind, .. } => self.define(kind, Demand::default()),
+                        ComponentAlias::InstanceExport { kind, .. } => self.define(kind, Requirements::default()),
                         ComponentAlias::Outer { .. } | ComponentAlias::CoreInstanceExport { .. } => {}
                     }
                 }
@@ -105,9 +105,11 @@ impl Count {
             Payload::ComponentImportSection(imports) => {
                 for import in imports.clone() {
                     match import?.ty {
-                        ComponentTypeRef::Module(_) => self.define(ComponentExternalKind::Module, Demand::default()),
+                        ComponentTypeRef::Module(_) => {
+                            self.define(ComponentExternalKind::Module, Requirements::default())
+                        }
                         ComponentTypeRef::Component(_) => {
-                            self.define(ComponentExternalKind::Component, Demand::default());
+                            self.define(ComponentExternalKind::Component, Requirements::default());
                         }
                         _ => {}
                     }
@@ -128,20 +130,20 @@ impl Count {
         Ok(())
     }
 
-    fn add(&mut self, demand: Demand) {
+    fn add(&mut self, demand: Requirements) {
         if let Some(part) = self.parts.last_mut() {
             part.demand.and(demand);
         }
     }
 
     /// What something takes that is defined in the part that is being read, or so many parts around it.
-    fn of(&self, defined: impl Fn(&Part) -> &Vec<Demand>, around: u32, index: u32) -> Demand {
+    fn of(&self, defined: impl Fn(&Part) -> &Vec<Requirements>, around: u32, index: u32) -> Requirements {
         let part = self.parts.iter().rev().nth(around as usize);
         part.and_then(|part| defined(part).get(index as usize)).copied().unwrap_or_default()
     }
 
     /// Another definition of a module or a component, by another name.
-    fn define(&mut self, kind: ComponentExternalKind, of: Demand) {
+    fn define(&mut self, kind: ComponentExternalKind, of: Requirements) {
         let Some(part) = self.parts.last_mut() else { return };
         match kind {
             ComponentExternalKind::Module => part.modules.push(of),
@@ -157,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    fn demand(text: &str) -> Demand {
+    fn demand(text: &str) -> Requirements {
         let wasm = wat::parse_str(text).unwrap();
         let mut count = Count::default();
         for payload in Parser::new(0).parse_all(&wasm) {
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn each_instance_counts_however_often_its_module_is_instantiated() {
         let module = "(core module $m (memory 2) (table 7 funcref))";
-        let of = |times: u32| Demand {
+        let of = |times: u32| Requirements {
             memories: times,
             memory: u64::from(times) << 17,
             tables: times,
@@ -187,7 +189,7 @@ mod tests {
             of(4)
         );
         assert_eq!(demand(&format!("(component {module} (component $c {twice}))")), of(0));
-        assert_eq!(demand("(module (memory 2) (table 7 funcref))"), Demand { core_instances: 0, ..of(1) });
+        assert_eq!(demand("(module (memory 2) (table 7 funcref))"), Requirements { core_instances: 0, ..of(1) });
     }
 
     #[test]

@@ -8,14 +8,14 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// A sandbox's first state.
 pub(super) struct First {
-    pub(super) memory: Image,
+    pub(super) memory: Snapshot,
     pub(super) globals: Vec<Val>,
 }
 
 /// A memory's first content, without the zeros at its end.
-pub(super) struct Image(Vec<u8>);
+pub(super) struct Snapshot(Vec<u8>);
 
-impl Image {
+impl Snapshot {
     pub(super) fn of(memory: &[u8]) -> Self {
         let length = memory.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         Self(memory[..length].to_vec())

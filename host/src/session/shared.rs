@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::capacity::ListenerRoom;
 use crate::config::Settings;
-use crate::listen::{Budget, Inherited, Ports};
+use crate::listen::{AddressBook, RequestQuota, SocketStore};
 use crate::report::Counters;
 
 /// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
@@ -16,7 +16,7 @@ pub const SPARE_INSTANCES: u32 = 16;
 
 /// What the whole host shares among its servers.
 #[derive(Clone)]
-pub struct Commons {
+pub struct HostShared {
     /// Sessions at once.
     pub cap: Arc<Semaphore>,
     /// Instances at once that are no session's own.
@@ -29,15 +29,15 @@ pub struct Commons {
     pub children: TaskTracker,
     pub kill: CancellationToken,
     /// How many requests are to be taken at all, where that is bounded.
-    pub budget: Option<Arc<Budget>>,
-    pub ports: Ports,
+    pub budget: Option<Arc<RequestQuota>>,
+    pub ports: AddressBook,
     pub listener_room: ListenerRoom,
     pub counters: Arc<Counters>,
     /// Sockets that are there already.
-    pub inherited: Inherited,
+    pub inherited: SocketStore,
 }
 
-impl Commons {
+impl HostShared {
     /// Those that a session of a plugin with these settings is one of.
     pub fn sessions_under(&self, settings: &Settings) -> &TaskTracker {
         if settings.joined { &self.sessions } else { &self.left_behind }

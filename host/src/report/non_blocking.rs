@@ -15,7 +15,7 @@ const KEPT: usize = 16 << 10;
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// A descriptor with a thread of its own that writes to it, begun with the first line: most children of a host say nothing.
-pub struct Outlet {
+pub struct NonBlockingWriter {
     thread: &'static str,
     /// As write(2). Not through std's handles: their locks would be held while it blocks.
     write: fn(&[u8]) -> rustix::io::Result<usize>,
@@ -39,7 +39,7 @@ enum Writer {
     Writing,
 }
 
-impl Outlet {
+impl NonBlockingWriter {
     pub const fn new(thread: &'static str, write: fn(&[u8]) -> rustix::io::Result<usize>, lost: fn(u64)) -> Self {
         let queue = Mutex::new(Queue { lines: Vec::new(), lost: 0, writer: Writer::Absent });
         Self { thread, write, lost, queue, filled: Condvar::new(), emptied: Condvar::new() }
@@ -120,7 +120,7 @@ impl Outlet {
     }
 }
 
-impl io::Write for &'static Outlet {
+impl io::Write for &'static NonBlockingWriter {
     /// Takes one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.line(line);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_told_once_the_reader_reads() {
         static READER: OnceLock<Reader> = OnceLock::new();
-        static OUTLET: Outlet = Outlet::new(
+        static OUTLET: NonBlockingWriter = NonBlockingWriter::new(
             "a-test",
             |bytes| READER.get().unwrap().read(bytes),
             |lost| {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_can_not_be_written_is_lost_and_what_comes_later_is_not() {
         static READER: OnceLock<Reader> = OnceLock::new();
-        static OUTLET: Outlet = Outlet::new(
+        static OUTLET: NonBlockingWriter = NonBlockingWriter::new(
             "a-test",
             |bytes| READER.get().unwrap().read(bytes),
             |lost| OUTLET.line(format!("lost {lost}\n").as_bytes()),

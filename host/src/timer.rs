@@ -15,19 +15,19 @@ const GRACE: Duration = Duration::from_millis(10);
 /// A timer for waits that mostly end long before their deadline: it is set when something waits for the first time, and
 /// a deadline that has moved on since is found out when it fires.
 #[derive(Default)]
-pub struct Alarm {
+pub(crate) struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
-    asked: Asked,
+    asked: WakerCache,
     /// A deadline that it was late for, and when that one counts.
     put_off: Option<(Instant, Instant)>,
 }
 
-impl Alarm {
+impl DeadlineTimer {
     /// Ready once `deadline` has passed, and whoever waits has had a chance to see what came before it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let (asked, due) = (self.asked.before(cx), deadline);
         let deadline = self.put_off.filter(|(deadline, _)| *deadline == due).map_or(due, |(_, until)| until);
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -55,11 +55,11 @@ impl Alarm {
 /// Who is to be woken, as far as a source of wake-ups knows already. To be asked once more by the same task changes nothing
 /// for it, and costs a session that is polled at every message a lock or two.
 #[derive(Default)]
-pub struct Asked(Option<Waker>);
+pub(crate) struct WakerCache(Option<Waker>);
 
-impl Asked {
+impl WakerCache {
     /// Whether this task has asked before; from now on, it has.
-    pub fn before(&mut self, cx: &Context<'_>) -> bool {
+    pub(crate) fn before(&mut self, cx: &Context<'_>) -> bool {
         let known = self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             self.0 = Some(cx.waker().clone());
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn it_fires_at_the_deadline_and_not_before() {
         runtime().block_on(async {
-            let mut alarm = Alarm::default();
+            let mut alarm = DeadlineTimer::default();
             let deadline = Instant::now() + Duration::from_millis(20);
             poll_fn(|cx| alarm.poll(cx, deadline)).await;
             assert!(Instant::now() >= deadline);
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn one_that_comes_late_leaves_time_to_look_once_more() {
         runtime().block_on(async {
-            let mut alarm = Alarm::default();
+            let mut alarm = DeadlineTimer::default();
             let deadline = Instant::now() + Duration::from_millis(1);
             let mut polls = 0;
             poll_fn(|cx| {
@@ -117,7 +117,7 @@ mod tests {
         runtime().block_on(async {
             let hour = Duration::from_secs(3600);
             for (first, then) in [(hour, Duration::from_millis(20)), (Duration::ZERO, Duration::from_millis(20))] {
-                let mut alarm = Alarm::default();
+                let mut alarm = DeadlineTimer::default();
                 let now = Instant::now();
                 // What comes of it is not the question.
                 let _ = poll_fn(|cx| Poll::Ready(alarm.poll(cx, now + first))).await;

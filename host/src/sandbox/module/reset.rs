@@ -9,18 +9,18 @@ use wasmtime::{Global, Instance, Memory, Module, ModuleExport, Store};
 
 use super::super::state::State;
 use super::abi::{PAGES, state};
-use super::image::{First, Image};
+use super::snapshot::{First, Snapshot};
 
 /// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
-pub(super) const MOST: usize = 512 << 10;
+pub(super) const MAX_RESET_BYTES: usize = 512 << 10;
 
 /// How a sandbox of a module is put back.
-pub(super) struct Renewal {
+pub(super) struct Reset {
     globals: Vec<ModuleExport>,
     first: Arc<OnceLock<First>>,
 }
 
-impl Renewal {
+impl Reset {
     /// None if code of this module can change what can't be put back.
     pub(super) fn of(module: &Module) -> Option<Self> {
         let pages = module.get_export_index(PAGES)?;
@@ -35,9 +35,9 @@ impl Renewal {
             globals.push(global.get(&mut *store));
         }
         let memory = memory.data(&*store);
-        if memory.len() <= MOST {
+        if memory.len() <= MAX_RESET_BYTES {
             // All first states of a module are the same.
-            let _ = self.first.set(First { memory: Image::of(memory), globals });
+            let _ = self.first.set(First { memory: Snapshot::of(memory), globals });
         }
     }
 
@@ -50,7 +50,7 @@ impl Renewal {
     pub(super) fn renew(&self, store: &mut Store<State>, instance: Instance, memory: Memory) -> bool {
         let Some(first) = self.first.get() else { return false };
         // What it had open there is not in its memory.
-        if store.data().has_wasi() || memory.data_size(&*store) > MOST {
+        if store.data().has_wasi() || memory.data_size(&*store) > MAX_RESET_BYTES {
             return false;
         }
         for (global, value) in self.globals(store, instance).into_iter().zip(&first.globals) {

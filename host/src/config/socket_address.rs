@@ -9,7 +9,7 @@ use super::plain::is_plain;
 
 /// One end of a socket. Internet addresses come by `From`, which makes IPv4 of what an IPv6 socket has of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Endpoint {
+pub enum SocketAddress {
     Inet(SocketAddr),
     /// A Unix socket's name; none where it has none, as a client's end seldom has.
     Unix(Option<UnixName>),
@@ -46,7 +46,7 @@ impl fmt::Display for UnixName {
     }
 }
 
-impl Endpoint {
+impl SocketAddress {
     /// Whether this is what a guest wrote that meant `other`, of which it was told in text: perhaps without its zone, and with a
     /// Unix name that is no UTF-8 made some.
     pub fn means(&self, other: &Self) -> bool {
@@ -72,7 +72,7 @@ pub fn ip_text(addr: &SocketAddr) -> String {
     }
 }
 
-impl From<SocketAddr> for Endpoint {
+impl From<SocketAddr> for SocketAddress {
     /// A socket of both families has IPv4 clients as `::ffff:192.0.2.1`; they are what they are on any other socket.
     fn from(addr: SocketAddr) -> Self {
         Self::Inet(match addr.ip().to_canonical() {
@@ -82,7 +82,7 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for SocketAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inet(addr) => addr.fmt(f),
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_client_chooses_no_field_of_the_log_by_its_path() {
-        let shown = |path: &str| Endpoint::Unix(Some(UnixName::of_text(path.as_bytes()))).to_string();
+        let shown = |path: &str| SocketAddress::Unix(Some(UnixName::of_text(path.as_bytes()))).to_string();
         for path in ["/run/user/1000/client.sock", "@abstract", "/tmp/ключ-好"] {
             assert_eq!(shown(path), path);
         }
@@ -120,17 +120,17 @@ mod tests {
         assert_eq!(path.to_string(), "./@victim");
         let name = UnixName::of_text(b"@victim");
         assert_eq!((&name, name.to_string().as_str()), (&UnixName::Abstract(b"victim".to_vec()), "@victim"));
-        let [path, name] = [path, name].map(|name| Endpoint::Unix(Some(name)));
+        let [path, name] = [path, name].map(|name| SocketAddress::Unix(Some(name)));
         assert!(!name.means(&path) && !path.means(&name));
-        let told = Endpoint::Unix(Some(UnixName::of_text(path.to_string().as_bytes())));
+        let told = SocketAddress::Unix(Some(UnixName::of_text(path.to_string().as_bytes())));
         assert!(!told.means(&name));
     }
 
     #[test]
     fn what_a_guest_was_told_is_what_it_means() {
-        let name = Endpoint::Unix(Some(UnixName::Path(b"/run/\xff".to_vec())));
-        assert!(Endpoint::Unix(Some(UnixName::of_text(name.to_string().as_bytes()))).means(&name));
-        let inet = |text: &str| Endpoint::from(text.parse::<SocketAddr>().unwrap());
+        let name = SocketAddress::Unix(Some(UnixName::Path(b"/run/\xff".to_vec())));
+        assert!(SocketAddress::Unix(Some(UnixName::of_text(name.to_string().as_bytes()))).means(&name));
+        let inet = |text: &str| SocketAddress::from(text.parse::<SocketAddr>().unwrap());
         assert!(inet("[fe80::1]:80").means(&inet("[fe80::1%3]:80")));
         assert!(inet("[fe80::1%3]:80").means(&inet("[fe80::1%3]:80")));
         assert!(!inet("[fe80::1%2]:80").means(&inet("[fe80::1%3]:80")));

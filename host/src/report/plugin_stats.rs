@@ -9,33 +9,33 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{FaultKind, Phase};
-use super::throttle::{PERIOD, Throttle, Topic, Verdict};
+use super::rate_limit::{LogCategory, PERIOD, Throttle, Verdict};
 
 /// The tallies of a host: those of plugins that serve, and of those that are gone but for a session.
 #[derive(Default)]
-pub struct Counters(Mutex<Vec<Weak<Tally>>>);
+pub struct Counters(Mutex<Vec<Weak<PluginStats>>>);
 
 impl Counters {
     /// Begins to count for a plugin.
-    pub fn plugin(&self, name: &str) -> Arc<Tally> {
-        let tally = Arc::new(Tally::new(name));
+    pub fn plugin(&self, name: &str) -> Arc<PluginStats> {
+        let stats = Arc::new(PluginStats::new(name));
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tallies.retain(|tally| tally.strong_count() > 0);
-        tallies.push(Arc::downgrade(&tally));
-        tally
+        tallies.retain(|stats| stats.strong_count() > 0);
+        tallies.push(Arc::downgrade(&stats));
+        stats
     }
 
     /// Writes a line for each plugin for which anything was counted.
     pub fn log(&self) {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        tallies.iter().filter_map(Weak::upgrade).for_each(|tally| tally.log());
+        tallies.iter().filter_map(Weak::upgrade).for_each(|stats| stats.log());
     }
 }
 
 /// One plugin's counts, from when it began to serve, over all its generations.
 ///
 /// Nothing of it is touched by a message: a session counts itself once, and each of its faults.
-pub struct Tally {
+pub struct PluginStats {
     plugin: Arc<str>,
     sessions: AtomicU64,
     refused: AtomicU64,
@@ -45,12 +45,12 @@ pub struct Tally {
     /// Threads that do file work, be it for a session that has ended meanwhile.
     file_work: AtomicI64,
     failed: [[AtomicU64; FaultKind::ALL.len()]; Phase::ALL.len()],
-    throttles: [Throttle; Topic::ALL.len()],
+    throttles: [Throttle; LogCategory::ALL.len()],
     /// The sum of all, when it was last logged.
     logged: AtomicU64,
 }
 
-impl Tally {
+impl PluginStats {
     pub fn new(plugin: &str) -> Self {
         Self::with_share(plugin, 1.0)
     }
@@ -69,7 +69,7 @@ impl Tally {
             dropped: AtomicU64::default(),
             file_work: AtomicI64::default(),
             failed: Default::default(),
-            throttles: Topic::ALL.map(|topic| Throttle::new(topic, share)),
+            throttles: LogCategory::ALL.map(|topic| Throttle::new(topic, share)),
             logged: AtomicU64::default(),
         }
     }
@@ -114,32 +114,32 @@ impl Tally {
 
     /// Whether a line of so many bytes may be logged. What may not is counted, and a second later a line says how much it
     /// was.
-    pub fn may_log(self: &Arc<Self>, topic: Topic, bytes: usize) -> bool {
+    pub fn may_log(self: &Arc<Self>, topic: LogCategory, bytes: usize) -> bool {
         let verdict = self.throttles[topic as usize].ask(bytes, Instant::now());
         self.told(topic, verdict)
     }
 
     /// Counts lines that are not logged because one that came with them was not.
-    pub fn suppress(self: &Arc<Self>, topic: Topic, lines: u64) {
+    pub fn suppress(self: &Arc<Self>, topic: LogCategory, lines: u64) {
         self.told(topic, self.throttles[topic as usize].suppress(lines));
     }
 
     /// Has it said what was suppressed, the first time; whether the line is admitted.
-    fn told(self: &Arc<Self>, topic: Topic, verdict: Verdict) -> bool {
+    fn told(self: &Arc<Self>, topic: LogCategory, verdict: Verdict) -> bool {
         // Where there is no runtime any more, the count is all that is said of it.
         if verdict == Verdict::FirstSuppressed
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let tally = self.clone();
+            let stats = self.clone();
             runtime.spawn(async move {
                 tokio::time::sleep(PERIOD).await;
-                tally.say_suppressed(topic);
+                stats.say_suppressed(topic);
             });
         }
         verdict == Verdict::Admitted
     }
 
-    fn say_suppressed(&self, topic: Topic) {
+    fn say_suppressed(&self, topic: LogCategory) {
         let lines = self.throttles[topic as usize].take_unsaid();
         if lines > 0 {
             let (plugin, what) = (&self.plugin, topic.name());
@@ -166,7 +166,7 @@ impl Tally {
                 add(format_args!("{phase}.{kind}"), count.load(Relaxed));
             }
         }
-        for (topic, throttle) in Topic::ALL.iter().zip(&self.throttles) {
+        for (topic, throttle) in LogCategory::ALL.iter().zip(&self.throttles) {
             add(format_args!("suppressed.{}", topic.name()), throttle.suppressed());
         }
         if sum > 0 {
@@ -189,7 +189,7 @@ impl Tally {
 
     /// What another process is to be told, which has counted the session itself.
     pub fn report(&self) -> Report {
-        for topic in Topic::ALL {
+        for topic in LogCategory::ALL {
             self.say_suppressed(topic);
         }
         self.logged.store(self.sum(), Relaxed);
@@ -215,7 +215,7 @@ impl Tally {
 }
 
 /// What was counted since it was last said: sessions may outlast the moment when their plugin was unloaded.
-impl Drop for Tally {
+impl Drop for PluginStats {
     fn drop(&mut self) {
         if self.sum() > self.logged.load(Relaxed) {
             self.log();
@@ -223,11 +223,11 @@ impl Drop for Tally {
     }
 }
 
-/// What one process tells another of a [`Tally`].
+/// What one process tells another of a [`PluginStats`].
 #[derive(Serialize, Deserialize)]
 pub struct Report {
     refused: u64,
     probes: u64,
     failed: [[u64; FaultKind::ALL.len()]; Phase::ALL.len()],
-    suppressed: [u64; Topic::ALL.len()],
+    suppressed: [u64; LogCategory::ALL.len()],
 }

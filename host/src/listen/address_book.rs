@@ -6,48 +6,48 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::Address;
+use crate::config::ListenAddress;
 
 /// The addresses of all servers of this host.
 #[derive(Clone, Default)]
-pub struct Ports(Arc<Mutex<Book>>);
+pub struct AddressBook(Arc<Mutex<Book>>);
 
 #[derive(Default)]
 struct Book {
-    entries: HashMap<Place, Vec<Entry>>,
+    entries: HashMap<ClaimPlace, Vec<Entry>>,
     /// The number of the next claim.
     next: u64,
 }
 
 /// Addresses can overlap only within one of these, so that a claim is compared with few others.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum ClaimPlace {
     Tcp(u16),
     Udp(u16),
     /// A Unix socket's address.
-    Unix(Address),
+    Unix(ListenAddress),
 }
 
 struct Entry {
     claim: u64,
-    address: Address,
+    address: ListenAddress,
     plugin: Arc<str>,
 }
 
 /// One server's entry, gone when it is dropped.
 pub struct Claim {
-    ports: Ports,
+    ports: AddressBook,
     number: u64,
-    place: Option<Place>,
+    place: Option<ClaimPlace>,
 }
 
-impl Ports {
+impl AddressBook {
     /// Enters an address for a plugin, before it is bound. Port 0 is entered once it is bound: the kernel chooses one
     /// that nobody has.
     ///
     /// # Errors
     /// `AddrInUse`: another plugin has it, or one that overlaps with it.
-    pub fn claim(&self, asked: &Address, plugin: &Arc<str>) -> io::Result<Claim> {
+    pub fn claim(&self, asked: &ListenAddress, plugin: &Arc<str>) -> io::Result<Claim> {
         let mut book = self.book();
         if let Some(entry) = book.overlapping(asked).find(|entry| entry.plugin != *plugin) {
             return Err(entry.in_use());
@@ -61,7 +61,7 @@ impl Ports {
 
     /// Says whose the address is, where `error` says that it is taken and it is one of ours: one plugin may list
     /// addresses that overlap, which the kernel has to allow.
-    pub fn explain(&self, asked: &Address, claim: &Claim, error: io::Error) -> io::Error {
+    pub fn explain(&self, asked: &ListenAddress, claim: &Claim, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::AddrInUse {
             return error;
         }
@@ -74,17 +74,17 @@ impl Ports {
 }
 
 impl Book {
-    fn enter(&mut self, place: Place, claim: u64, address: &Address, plugin: &Arc<str>) {
+    fn enter(&mut self, place: ClaimPlace, claim: u64, address: &ListenAddress, plugin: &Arc<str>) {
         let entry = Entry { claim, address: address.clone(), plugin: plugin.clone() };
         self.entries.entry(place).or_default().push(entry);
     }
 
-    fn overlapping(&self, asked: &Address) -> impl Iterator<Item = &Entry> {
+    fn overlapping(&self, asked: &ListenAddress) -> impl Iterator<Item = &Entry> {
         let entries = place(asked).and_then(|place| self.entries.get(&place));
         entries.into_iter().flatten().filter(move |entry| overlap(&entry.address, asked))
     }
 
-    fn forget(&mut self, place: &Place, claim: u64) {
+    fn forget(&mut self, place: &ClaimPlace, claim: u64) {
         if let Some(entries) = self.entries.get_mut(place) {
             entries.retain(|entry| entry.claim != claim);
             if entries.is_empty() {
@@ -102,7 +102,7 @@ impl Entry {
 
 impl Claim {
     /// The address as it was bound, with its real port.
-    pub fn bound(&mut self, address: &Address, plugin: &Arc<str>) {
+    pub fn bound(&mut self, address: &ListenAddress, plugin: &Arc<str>) {
         let ports = self.ports.clone();
         let mut book = ports.book();
         if let Some(place) = self.place.take() {
@@ -121,23 +121,27 @@ impl Drop for Claim {
 }
 
 /// Where an address is entered; none for port 0, which is no address yet.
-fn place(address: &Address) -> Option<Place> {
+fn place(address: &ListenAddress) -> Option<ClaimPlace> {
     match address {
-        Address::Tcp(addr) => (addr.port() != 0).then_some(Place::Tcp(addr.port())),
-        Address::Udp(addr) => (addr.port() != 0).then_some(Place::Udp(addr.port())),
-        Address::Unix(path) | Address::Unixgram(path) => Some(Place::Unix(Address::Unix(path.clone()))),
+        ListenAddress::Tcp(addr) => (addr.port() != 0).then_some(ClaimPlace::Tcp(addr.port())),
+        ListenAddress::Udp(addr) => (addr.port() != 0).then_some(ClaimPlace::Udp(addr.port())),
+        ListenAddress::Unix(path) | ListenAddress::Unixgram(path) => {
+            Some(ClaimPlace::Unix(ListenAddress::Unix(path.clone())))
+        }
     }
 }
 
 /// Whether one of the two can't be had where the other is: they are the same to a client.
-pub fn overlap(a: &Address, b: &Address) -> bool {
+pub fn overlap(a: &ListenAddress, b: &ListenAddress) -> bool {
     if place(a).is_none_or(|of_a| place(b) != Some(of_a)) {
         return false;
     }
     let same =
         |a: IpAddr, b: IpAddr| a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified());
     match (a, b) {
-        (Address::Tcp(a), Address::Tcp(b)) | (Address::Udp(a), Address::Udp(b)) => same(a.ip(), b.ip()),
+        (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) | (ListenAddress::Udp(a), ListenAddress::Udp(b)) => {
+            same(a.ip(), b.ip())
+        }
         // One file, or one name, is one socket's of either kind.
         _ => true,
     }
@@ -147,13 +151,13 @@ pub fn overlap(a: &Address, b: &Address) -> bool {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Address {
+    fn address(text: &str) -> ListenAddress {
         text.parse().unwrap()
     }
 
     #[test]
     fn an_address_is_one_plugins_until_it_is_given_up() {
-        let ports = Ports::default();
+        let ports = AddressBook::default();
         let (upper, other) = ("upper".into(), "other".into());
         let claim = ports.claim(&address("tcp://0.0.0.0:80"), &upper).unwrap();
         let refused = |text: &str| ports.claim(&address(text), &other).err().map(|error| error.to_string());
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_port_that_the_kernel_chose_is_taken_once_it_is_known() {
-        let ports = Ports::default();
+        let ports = AddressBook::default();
         let (upper, other) = ("upper".into(), "other".into());
         let mut claim = ports.claim(&address("udp://127.0.0.1:0"), &upper).unwrap();
         assert!(ports.claim(&address("udp://127.0.0.1:0"), &other).is_ok());
@@ -185,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_unix_name_is_one_sockets_of_either_kind() {
-        let ports = Ports::default();
+        let ports = AddressBook::default();
         let claim = ports.claim(&address("unix:///run/x.sock"), &"upper".into()).unwrap();
         for taken in ["unix:///run/x.sock", "unixgram:///run/x.sock"] {
             assert!(ports.claim(&address(taken), &"other".into()).is_err(), "{taken}");

@@ -8,13 +8,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests are still to be taken.
-pub struct Budget {
+pub struct RequestQuota {
     left: Arc<Semaphore>,
     spent: CancellationToken,
     last_arrival: Mutex<Instant>,
 }
 
-impl Budget {
+impl RequestQuota {
     pub fn new(requests: u32) -> Self {
         Self {
             left: Arc::new(Semaphore::new(requests as usize)),

@@ -8,17 +8,17 @@ use super::super::client::Received;
 use super::super::contract::{Address, ErrorCode, InetAddress};
 use super::super::output::Output;
 use super::super::progress::Progress;
-use super::image::First;
+use super::snapshot::First;
 use crate::report::Phase;
 
 /// What passes between a module and the host beside the parameters of their functions.
-pub struct Exchange {
+pub(crate) struct Transfer {
     /// The guest's, once there is an instance.
     pub(super) memory: Option<Memory>,
     /// What the guest began with, once that is known.
     first: Option<Arc<OnceLock<First>>>,
     /// Bytes on their way into it.
-    pub(super) parcel: Option<Parcel>,
+    pub(super) parcel: Option<Pending>,
     /// How much of what is being sent is out already.
     pub(super) sent: u32,
     /// What each phase is given, where it is not a connection.
@@ -33,7 +33,7 @@ pub struct Exchange {
 
 const PHASES: [Phase; 3] = [Phase::Setup, Phase::Handle, Phase::Finish];
 
-impl Default for Exchange {
+impl Default for Transfer {
     fn default() -> Self {
         Self {
             memory: None,
@@ -48,13 +48,13 @@ impl Default for Exchange {
     }
 }
 
-pub(super) struct Parcel {
+pub(super) struct Pending {
     pub(super) bytes: Bytes,
-    pub(super) told: Told,
+    pub(super) told: ReturnArea,
 }
 
 /// What is written of bytes that were placed.
-pub(super) enum Told {
+pub(super) enum ReturnArea {
     /// Whoever they are for knows.
     Nothing,
     /// Their place and length, here.
@@ -79,7 +79,7 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-impl Exchange {
+impl Transfer {
     pub(super) fn serve(&mut self, memory: Memory, first: Option<Arc<OnceLock<First>>>) {
         (self.memory, self.first) = (Some(memory), first);
     }
@@ -114,7 +114,7 @@ impl Exchange {
         match &self.packet {
             Some(packet) if phase != Phase::Finish => {
                 let packet = Bytes::Packet(packet.clone());
-                self.deliver(packet, Told::Nothing)
+                self.deliver(packet, ReturnArea::Nothing)
             }
             _ => 0,
         }
@@ -138,10 +138,10 @@ impl Exchange {
         printed.iter_mut().for_each(|output| drop(output.take()));
     }
 
-    pub(super) fn deliver(&mut self, bytes: Bytes, told: Told) -> i32 {
+    pub(super) fn deliver(&mut self, bytes: Bytes, told: ReturnArea) -> i32 {
         // A guest's memory, and so a length in it, ends at 4 GiB; what is sent here is far smaller.
         let length = i32::try_from(bytes.as_ref().len()).expect("no more than a packet, an error or what was received");
-        self.parcel = Some(Parcel { bytes, told });
+        self.parcel = Some(Pending { bytes, told });
         length
     }
 }
@@ -176,7 +176,7 @@ impl<'a> Slot<'a> {
         self.bytes[offset] = tag;
     }
 
-    pub(super) fn fail(mut self, error: ErrorCode, exchange: &mut Exchange) -> i32 {
+    pub(super) fn fail(mut self, error: ErrorCode, exchange: &mut Transfer) -> i32 {
         self.tag(0, 1);
         let (tag, text) = match error {
             ErrorCode::TimedOut => (0, None),
@@ -187,20 +187,20 @@ impl<'a> Slot<'a> {
             ErrorCode::Other(text) => (5, Some(text)),
         };
         self.tag(4, tag);
-        text.map_or(NOTHING, |text| exchange.deliver(Bytes::Text(text), Told::Span(self.at + 8)))
+        text.map_or(NOTHING, |text| exchange.deliver(Bytes::Text(text), ReturnArea::Span(self.at + 8)))
     }
 
-    pub(super) fn address(mut self, address: Address, exchange: &mut Exchange) -> i32 {
+    pub(super) fn address(mut self, address: Address, exchange: &mut Transfer) -> i32 {
         match address {
             Address::Inet(InetAddress { ip, port }) => {
                 self.tag(0, 0);
                 self.bytes[12..14].copy_from_slice(&port.to_le_bytes());
-                exchange.deliver(Bytes::Text(ip), Told::Span(self.at + 4))
+                exchange.deliver(Bytes::Text(ip), ReturnArea::Span(self.at + 4))
             }
             Address::Unix(path) => {
                 self.tag(0, 1);
                 self.tag(4, path.is_some().into());
-                path.map_or(NOTHING, |path| exchange.deliver(Bytes::Text(path), Told::Span(self.at + 8)))
+                path.map_or(NOTHING, |path| exchange.deliver(Bytes::Text(path), ReturnArea::Span(self.at + 8)))
             }
         }
     }

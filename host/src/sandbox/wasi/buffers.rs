@@ -10,7 +10,7 @@ use wasmtime_wasi::p1::types::Filetype;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as library, WasiSnapshotPreview1};
 use wiggle::GuestMemory;
 
-use super::super::cpu::Work;
+use super::super::cpu::ChargedWork;
 use super::super::state::State;
 
 /// How much of a buffer the library has in one go, in bytes.
@@ -72,7 +72,7 @@ impl Transfer {
         // Only a file has as much as it is asked for: to ask anything else for another piece would be to wait for it. And what is
         // written elsewhere is charged where it arrives.
         let is_file = is_file(&mut caller, memory, file).await;
-        let mut work = Work::new(caller.data_mut().cpu.account());
+        let mut work = ChargedWork::new(caller.data_mut().cpu.account());
         let mut total = 0_usize;
         loop {
             let piece = buffer.start..buffer.end.min(buffer.start + PIECE);

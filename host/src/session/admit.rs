@@ -2,16 +2,16 @@
 
 use std::net::Shutdown;
 
-use super::run::{self, Terms};
-use crate::config::Endpoint;
-use crate::listen::{Arrival, Place, Sources};
+use super::run::{self, SessionContext};
+use crate::config::SocketAddress;
+use crate::listen::{Incoming, SourcePlace, Sources};
 
 /// A request that is not served.
-pub struct Refused;
+pub(super) struct Refused;
 
 /// What one server knows of those who ask for it. Called by its accept loop, for each request.
 #[derive(Default)]
-pub struct Verifier {
+pub(super) struct Verifier {
     sources: Sources,
 }
 
@@ -20,18 +20,18 @@ impl Verifier {
     ///
     /// # Errors
     /// It is refused, and shut down, if it is a connection.
-    pub fn admit(&self, arrival: &Arrival, terms: &Terms) -> Result<Option<Place>, Refused> {
+    pub(super) fn admit(&self, arrival: &Incoming, context: &SessionContext) -> Result<Option<SourcePlace>, Refused> {
         let (client, _) = arrival.ends();
         let by_list = match client {
-            Endpoint::Inet(addr) => terms.settings.admits(*addr),
-            Endpoint::Unix(_) => Ok(()),
+            SocketAddress::Inet(addr) => context.settings.admits(*addr),
+            SocketAddress::Unix(_) => Ok(()),
         };
-        match by_list.and_then(|()| self.sources.admit(client, terms.settings.per_source)) {
+        match by_list.and_then(|()| self.sources.admit(client, context.settings.per_source)) {
             Ok(place) => Ok(place),
             Err(by) => {
-                terms.tally.begun();
-                run::refused(&terms.plugin, &terms.tally, client, by);
-                if let Arrival::Connection(stream) = arrival {
+                context.stats.begun();
+                run::refused(&context.plugin, &context.stats, client, by);
+                if let Incoming::Connection(stream) = arrival {
                     // The close follows when it is dropped.
                     let _ = stream.shutdown(Shutdown::Both);
                 }

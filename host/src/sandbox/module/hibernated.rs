@@ -4,23 +4,23 @@
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
 
-use super::image::{Image, PAGE};
+use super::snapshot::{PAGE, Snapshot};
 
 /// What is compared, and kept, at a time.
 const LINE: usize = 64;
 
 /// A guest's memory, packed. It has to be [unpacked](Self::unpack) before the guest goes on.
-pub(super) struct Packed {
+pub(super) struct Hibernated {
     /// The numbers of the lines that are kept.
     numbers: Box<[u32]>,
     lines: Box<[u8]>,
 }
 
-impl Packed {
+impl Hibernated {
     /// Packs `memory`, all of a guest's, and gives its pages back to the kernel. `first` is what it began with.
     ///
     /// A private mapping of nothing, as the pool's are, reads as zeros from here on.
-    pub(super) fn pack(memory: &mut [u8], first: &Image) -> Self {
+    pub(super) fn pack(memory: &mut [u8], first: &Snapshot) -> Self {
         let (mut numbers, mut lines) = (Vec::new(), Vec::new());
         for (page, bytes) in memory.chunks(PAGE).enumerate() {
             if first.has(bytes, page * PAGE) {
@@ -46,7 +46,7 @@ impl Packed {
     }
 
     /// Makes `memory` what it was.
-    pub(super) fn unpack(&self, memory: &mut [u8], first: &Image) {
+    pub(super) fn unpack(&self, memory: &mut [u8], first: &Snapshot) {
         first.put_back(memory);
         for (number, line) in self.numbers.iter().zip(self.lines.chunks(LINE)) {
             memory[*number as usize * LINE..][..line.len()].copy_from_slice(line);
@@ -69,13 +69,13 @@ mod tests {
         for round in 0..50 {
             memory.fill(0);
             memory[..first.len()].copy_from_slice(&first);
-            let image = Image::of(memory);
+            let image = Snapshot::of(memory);
             for _ in 0..random.usize(..60) {
                 let at = random.usize(..LENGTH - 100);
                 memory[at..][..random.usize(..100)].fill(random.u8(..));
             }
             let before = memory.to_vec();
-            let packed = Packed::pack(memory, &image);
+            let packed = Hibernated::pack(memory, &image);
             assert!(memory.iter().all(|byte| *byte == 0), "its pages are gone");
             assert!(packed.lines.len() < 60 * 192, "{}", packed.lines.len());
             packed.unpack(memory, &image);

@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::Socket;
 
-use super::bound::{Bound, Loan};
+use super::bound::{Bound, Lease};
 use super::socket_file::SocketFile;
 use crate::capacity::{ListenerPlace, ListenerRoom};
-use crate::config::Address;
+use crate::config::ListenAddress;
 
 /// A bound socket on its way from one process to another.
-pub struct Handed {
+pub struct PassedSocket {
     pub socket: Socket,
     /// Where it is bound, with its real port.
-    pub address: Address,
+    pub address: ListenAddress,
     /// The plugin that has it, and its address as the manifest has it; none while no plugin has it.
-    pub user: Option<(Arc<str>, Address)>,
+    pub user: Option<(Arc<str>, ListenAddress)>,
     /// Whether it is systemd's: kept for as long as the host lives, and its file is not ours to touch.
     pub activated: bool,
     /// The device and inode of the file that stands for it, where that is ours.
@@ -25,10 +25,10 @@ pub struct Handed {
 
 /// The sockets that this process was handed.
 #[derive(Clone, Default)]
-pub struct Inherited(Arc<Mutex<Vec<Entry>>>);
+pub struct SocketStore(Arc<Mutex<Vec<Entry>>>);
 
 struct Entry {
-    handed: Handed,
+    handed: PassedSocket,
     loan: Weak<()>,
     /// What is kept for the listener that it becomes.
     room: Option<ListenerPlace>,
@@ -40,7 +40,7 @@ impl Entry {
     }
 
     /// Whether it is this plugin's under this address: what the host before had for the plugin, or what no plugin has.
-    fn is_for(&self, plugin: &str, asked: &Address) -> bool {
+    fn is_for(&self, plugin: &str, asked: &ListenAddress) -> bool {
         match &self.handed.user {
             Some((user, address)) => **user == *plugin && (address == asked || self.handed.address == *asked),
             None => self.handed.address == *asked,
@@ -48,16 +48,16 @@ impl Entry {
     }
 }
 
-impl Inherited {
+impl SocketStore {
     /// Room is kept for all of them before any other listener comes.
-    pub fn new(handed: Vec<Handed>, room: &ListenerRoom) -> Self {
-        let entry = |handed: Handed| Entry { room: room.take(&handed.address).ok(), handed, loan: Weak::new() };
+    pub fn new(handed: Vec<PassedSocket>, room: &ListenerRoom) -> Self {
+        let entry = |handed: PassedSocket| Entry { room: room.take(&handed.address).ok(), handed, loan: Weak::new() };
         Self(Arc::new(Mutex::new(handed.into_iter().map(entry).collect())))
     }
 
     /// The room that is kept for the socket that there is for this address of this plugin; none where
     /// there is none.
-    pub fn room(&self, plugin: &str, asked: &Address) -> Option<ListenerPlace> {
+    pub fn room(&self, plugin: &str, asked: &ListenAddress) -> Option<ListenerPlace> {
         let mut entries = self.entries();
         let entry = entries.iter_mut().find(|entry| entry.is_free() && entry.is_for(plugin, asked))?;
         Some(entry.room.take().unwrap_or_default())
@@ -68,7 +68,7 @@ impl Inherited {
     ///
     /// # Errors
     /// The machine has no descriptor left; `AddrInUse` for what another plugin may yet come for.
-    pub(super) fn take(&self, plugin: &str, asked: &Address) -> io::Result<Option<Bound>> {
+    pub(super) fn take(&self, plugin: &str, asked: &ListenAddress) -> io::Result<Option<Bound>> {
         let mut entries = self.entries();
         if let Some((user, _)) = entries
             .iter()
@@ -87,7 +87,12 @@ impl Inherited {
         entry.loan = Arc::downgrade(&alive);
         let address = entry.handed.address.clone();
         let file = entry.handed.file.and_then(|identity| SocketFile::left(&address, identity));
-        Ok(Some(Bound { socket, address, file, loan: Some(Loan { _alive: alive, activated: entry.handed.activated }) }))
+        Ok(Some(Bound {
+            socket,
+            address,
+            file,
+            loan: Some(Lease { _alive: alive, activated: entry.handed.activated }),
+        }))
     }
 
     /// Which of the sockets, in the order they were handed over, somebody has now.
@@ -98,7 +103,7 @@ impl Inherited {
 
     /// Once all have had their turn: lets go of what the host before this left and nobody wants. Returns which of
     /// systemd's nobody has.
-    pub fn settle(&self) -> Vec<Address> {
+    pub fn settle(&self) -> Vec<ListenAddress> {
         let mut entries = self.entries();
         entries.retain(|entry| entry.handed.activated);
         let idle = entries.iter().filter(|entry| entry.loan.strong_count() == 0);
@@ -109,13 +114,13 @@ impl Inherited {
     ///
     /// # Errors
     /// The machine has no descriptor left.
-    pub fn idle(&self) -> io::Result<Vec<Handed>> {
+    pub fn idle(&self) -> io::Result<Vec<PassedSocket>> {
         let entries = self.entries();
         let idle = entries.iter().filter(|entry| entry.loan.strong_count() == 0);
         idle.map(|Entry { handed, .. }| {
-            let Handed { address, activated, file, .. } = handed;
+            let PassedSocket { address, activated, file, .. } = handed;
             let socket = handed.socket.try_clone()?;
-            Ok(Handed { socket, address: address.clone(), user: None, activated: *activated, file: *file })
+            Ok(PassedSocket { socket, address: address.clone(), user: None, activated: *activated, file: *file })
         })
         .collect()
     }

@@ -12,13 +12,13 @@ use socket2::{Socket, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::config::Endpoint;
+use crate::config::SocketAddress;
 
 /// A connection's socket, and what is known of its use.
 ///
 /// Its flags are stored at each message and read only where something is out of the ordinary: they are hints to one session,
 /// which is one task, and need no order.
-pub(super) struct Line {
+pub(super) struct SharedSocket {
     /// Ends before the socket does.
     watch: OnceLock<AsyncFd<Descriptor>>,
     pub(super) socket: Socket,
@@ -43,7 +43,7 @@ impl AsRawFd for Descriptor {
     }
 }
 
-impl Line {
+impl SharedSocket {
     pub(super) fn new(socket: Socket) -> Self {
         let (spoke, told, noticed, waited_for, ends_soon) = Default::default();
         Self { watch: OnceLock::new(), socket, spoke, told, noticed, waited_for, ends_soon }
@@ -80,13 +80,13 @@ pub enum Presence {
 
 /// What a session may know of its client while its guest has the stream.
 pub struct ClientWatch {
-    line: Arc<Line>,
+    line: Arc<SharedSocket>,
     is_tcp: bool,
 }
 
 impl ClientWatch {
-    pub(super) fn new(line: Arc<Line>, client: &Endpoint) -> Self {
-        Self { line, is_tcp: matches!(client, Endpoint::Inet(_)) }
+    pub(super) fn new(line: Arc<SharedSocket>, client: &SocketAddress) -> Self {
+        Self { line, is_tcp: matches!(client, SocketAddress::Inet(_)) }
     }
 
     /// The guest is about to be polled.

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use super::contract::ErrorCode;
 use super::limits::{BrokenPipe, IN_VAIN};
-use crate::alarm::Alarm;
+use crate::timer::DeadlineTimer;
 
 /// The limits of a session's waits: the operator's idle time, which runs from the last byte on however many waits there
 /// are in it, and the guest's own, which is of each wait.
-pub(super) struct Patience {
+pub(super) struct IdleTimeout {
     idle: Duration,
     asked: Option<Duration>,
     /// When the client was first waited for since its last byte.
@@ -21,7 +21,7 @@ pub(super) struct Patience {
     /// How many reads and writes in a row moved nothing, and could not have.
     in_vain: u32,
     /// One timer for all waits.
-    alarm: Alarm,
+    alarm: DeadlineTimer,
 }
 
 /// One wait.
@@ -39,7 +39,7 @@ pub(super) struct Wait {
 const REST: Duration = Duration::from_secs(1);
 
 /// What a wait has come to.
-pub(super) enum Over {
+pub(super) enum Expired {
     TimedOut,
     /// It goes on, but has lasted long.
     Rest,
@@ -57,9 +57,9 @@ impl Wait {
     }
 }
 
-impl Patience {
+impl IdleTimeout {
     pub(super) fn new(idle: Duration) -> Self {
-        Self { idle, asked: None, quiet_since: None, exhausted: false, in_vain: 0, alarm: Alarm::default() }
+        Self { idle, asked: None, quiet_since: None, exhausted: false, in_vain: 0, alarm: DeadlineTimer::default() }
     }
 
     /// Sets the guest's own limit.
@@ -92,14 +92,14 @@ impl Patience {
     /// Ready, with the error for the guest, once this wait has lasted too long.
     pub(super) fn poll_timed_out(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<ErrorCode> {
         loop {
-            if let Over::TimedOut = ready!(self.poll_over(cx, wait)) {
+            if let Expired::TimedOut = ready!(self.poll_over(cx, wait)) {
                 return Poll::Ready(ErrorCode::TimedOut);
             }
         }
     }
 
     /// Ready once this wait has lasted too long, or long enough that the guest is laid to rest.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<Over> {
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<Expired> {
         let deadline = match wait.deadline {
             Some(deadline) => deadline,
             None => {
@@ -115,10 +115,10 @@ impl Patience {
         if let Some(rest) = wait.rest {
             ready!(self.alarm.poll(cx, rest));
             wait.rest = None;
-            return Poll::Ready(Over::Rest);
+            return Poll::Ready(Expired::Rest);
         }
         ready!(self.alarm.poll(cx, deadline));
         self.exhausted = self.quiet_since.is_some_and(|since| Instant::now() >= since + self.idle);
-        Poll::Ready(Over::TimedOut)
+        Poll::Ready(Expired::TimedOut)
     }
 }

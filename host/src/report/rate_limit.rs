@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How soon after a line was suppressed it is said how many were.
-pub const PERIOD: Duration = Duration::from_secs(1);
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 /// What is logged of a plugin, each with a rate of its own, so that none of them can drown the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
+pub enum LogCategory {
     /// What its handlers print.
     Printed,
     /// Sessions that failed.
@@ -31,7 +31,7 @@ impl Amount {
     }
 }
 
-impl Topic {
+impl LogCategory {
     pub const ALL: [Self; 3] = [Self::Printed, Self::Failures, Self::Refusals];
 
     /// As the log calls it.
@@ -62,7 +62,7 @@ impl Topic {
 
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Admitted,
     /// Suppressed, as the first one of which nothing was said yet.
     FirstSuppressed,
@@ -70,8 +70,8 @@ pub enum Verdict {
 }
 
 /// A bucket of lines and bytes, filled at the topic's rate.
-pub struct Throttle {
-    topic: Topic,
+pub(super) struct Throttle {
+    topic: LogCategory,
     /// How much of the topic's burst and rate this one has.
     share: f64,
     bucket: Mutex<Bucket>,
@@ -87,13 +87,13 @@ struct Bucket {
 }
 
 impl Throttle {
-    pub fn new(topic: Topic, share: f64) -> Self {
+    pub(super) fn new(topic: LogCategory, share: f64) -> Self {
         let bucket = Bucket { left: topic.burst().times(share), at: None, unsaid: 0 };
         Self { topic, share, bucket: Mutex::new(bucket), suppressed: AtomicU64::default() }
     }
 
     /// Asks for a line of so many bytes.
-    pub fn ask(&self, bytes: usize, now: Instant) -> Verdict {
+    pub(super) fn ask(&self, bytes: usize, now: Instant) -> Verdict {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = bucket.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         let (burst, rate) = (self.topic.burst().times(self.share), self.topic.rate().times(self.share));
@@ -112,7 +112,7 @@ impl Throttle {
     }
 
     /// Suppresses so many lines, without asking for each.
-    pub fn suppress(&self, lines: u64) -> Verdict {
+    pub(super) fn suppress(&self, lines: u64) -> Verdict {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         self.suppressed.fetch_add(lines, Relaxed);
         let is_first = bucket.unsaid == 0 && lines > 0;
@@ -121,17 +121,17 @@ impl Throttle {
     }
 
     /// How many lines were suppressed since this was last asked.
-    pub fn take_unsaid(&self) -> u64 {
+    pub(super) fn take_unsaid(&self) -> u64 {
         std::mem::take(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner).unsaid)
     }
 
     /// How many were suppressed at all.
-    pub fn suppressed(&self) -> u64 {
+    pub(super) fn suppressed(&self) -> u64 {
         self.suppressed.load(Relaxed)
     }
 
     /// Counts what was suppressed, and said, elsewhere.
-    pub fn add_suppressed(&self, lines: u64) {
+    pub(super) fn add_suppressed(&self, lines: u64) {
         self.suppressed.fetch_add(lines, Relaxed);
     }
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_admitted_and_then_the_rate() {
-        let throttle = Throttle::new(Topic::Failures, 1.0);
+        let throttle = Throttle::new(LogCategory::Failures, 1.0);
         let start = Instant::now();
         let admitted = |seconds: u64, asked: usize, bytes: usize| {
             let now = start + Duration::from_secs(seconds);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_first_suppressed_line_is_told_from_those_after_it() {
-        let throttle = Throttle::new(Topic::Printed, 1.0);
+        let throttle = Throttle::new(LogCategory::Printed, 1.0);
         let now = Instant::now();
         while throttle.ask(1, now) == Verdict::Admitted {}
         assert_eq!(throttle.ask(1, now), Verdict::Suppressed);
