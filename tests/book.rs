@@ -73,7 +73,7 @@ fn every_manifest_in_the_documentation_is_right() {
             checked += 1;
         }
     }
-    assert!(checked > 20, "there are {checked}");
+    assert!(checked > 15, "there are {checked}");
 }
 
 #[test]
@@ -130,7 +130,8 @@ fn the_tutorial_leads_where_it_says() {
 
     let [handler] = blocks(&live, "rust")[..] else { panic!("the page has one handler") };
     fs::write(project.join("src/lib.rs"), handler).expect("write");
-    folder.file("hello.wasm", build(&toolchain, &project));
+    let second = build(&toolchain, &project);
+    folder.file("hello.wasm", &second);
     until("the new handler serves", || ask(address, "new\nline\n") == "1 NEW\n2 LINE\n");
     open.send("still\n").hears("STILL\n");
     wharf.logs(&["text=\"answered 2 lines\"", "plugin=hello"]);
@@ -142,8 +143,10 @@ fn the_tutorial_leads_where_it_says() {
     wharf.logs(&["session failed", "phase=handle", "cause=\"error: a frame is longer than the cap of 1024 bytes\""]);
 
     let settings = blocks(&production, "toml")[0];
-    folder.file("hello.wasm", build(&toolchain, &project)).manifest("hello", &any_port(settings));
     wharf.forget_events();
+    folder.file("hello.wasm", &second);
+    wharf.event("loaded", "hello");
+    folder.manifest("hello", &any_port(settings));
     wharf.event("loaded", "hello");
     assert_eq!(ask(address, "new\n"), "1 NEW\n");
     wharf.stop();
