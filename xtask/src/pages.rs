@@ -214,7 +214,7 @@ mod tests {
         let root = Checkout::find().path("");
         let text =
             "# A `b` C, d!\n## Twice\n## Twice\n[a](#a-b-c-d) [b](#twice-1)\n[c](book.toml)\n```\n[d](no)\n```\n";
-        let page = PathBuf::from("docs/page.md");
+        let page = PathBuf::from("docs/introduction.md");
         let pages = Pages::from([(page.clone(), text.to_owned())]);
         assert_eq!(dead_links(&root, &page, text, &pages), [""; 0]);
         for (link, reason) in [
@@ -224,10 +224,10 @@ mod tests {
             ("../../README.md", "leads out of the repository"),
         ] {
             let wrong = dead_links(&root, &page, &format!("[x]({link})"), &pages);
-            assert_eq!(wrong, [format!("docs/page.md:1: {link} {reason}")]);
+            assert_eq!(wrong, [format!("docs/introduction.md:1: {link} {reason}")]);
         }
         let wrong = dead_links(&root, &page, "{{#include ../no.wit}}", &pages);
-        assert_eq!(wrong, ["docs/page.md: includes ../no.wit, which is not there"]);
+        assert_eq!(wrong, ["docs/introduction.md: includes ../no.wit, which is not there"]);
     }
 
     #[test]
