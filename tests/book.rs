@@ -1,4 +1,5 @@
-//! What the documentation shows is what the binary takes: every manifest in it is checked, and the tutorial is followed.
+//! What the documentation shows is what the binary takes: manifests are checked, handlers built, and the tutorial is
+//! followed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,13 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     pages.sort();
+    pages
+}
+
+/// The book's pages, and the README.
+fn documentation() -> Vec<PathBuf> {
+    let mut pages = pages(&root().join("docs"));
+    pages.push(root().join("README.md"));
     pages
 }
 
@@ -47,7 +55,7 @@ fn for_any_machine(manifest: &str, folder: &Folder) -> String {
 #[test]
 fn every_manifest_in_the_documentation_is_right() {
     let mut checked = 0;
-    for page in pages(&root().join("docs")).into_iter().chain([root().join("README.md")]) {
+    for page in documentation() {
         let text = fs::read_to_string(&page).expect("it is text");
         for block in blocks(&text, "toml") {
             let folder = Folder::new();
@@ -128,6 +136,26 @@ fn rust_files(folder: &Path) -> Vec<String> {
         .collect()
 }
 
+#[test]
+fn every_handler_in_the_documentation_builds() {
+    let Some(toolchain) = Toolchain::installed(&Checkout::find()) else {
+        left_out::note("the handlers in the documentation: no wasm toolchain for Rust");
+        return;
+    };
+    let temp = tempfile::tempdir().expect("create a temporary folder");
+    let project = new_project(&temp.path().join("shown"));
+    let mut built = 0;
+    for page in documentation() {
+        let text = fs::read_to_string(&page).expect("it is text");
+        for handler in blocks(&text, "rust").into_iter().filter(|block| block.contains("wharf_guest::export!")) {
+            fs::write(project.join("src/lib.rs"), handler).expect("write");
+            build(&toolchain, &project);
+            built += 1;
+        }
+    }
+    assert!(built >= 3, "there are {built}");
+}
+
 /// Follows the tutorial: a new project, its handler as it comes and as the second page writes it, a plugin that is none,
 /// and the manifest of the third page.
 #[test]
@@ -142,9 +170,7 @@ fn the_tutorial_leads_where_it_says() {
     };
     let (live, production) = (page("live"), page("production"));
     let temp = tempfile::tempdir().expect("create a temporary folder");
-    let project = temp.path().join("hello");
-    let mut new = Launch::new(["new".as_ref(), project.as_os_str()]).args(["--lang", "rust"]).own_cache().start();
-    assert_eq!(new.ended(), 0);
+    let project = new_project(&temp.path().join("hello"));
     let first = build(&toolchain, &project);
 
     let folder = Folder::new();
@@ -177,7 +203,15 @@ fn the_tutorial_leads_where_it_says() {
     folder.manifest("hello", &any_port(settings));
     wharf.event("loaded", "hello");
     assert_eq!(ask(address, "new\n"), "1 NEW\n");
+    drop(open);
     wharf.stop();
+}
+
+/// Has `wharf new` make a project in Rust there.
+fn new_project(path: &Path) -> PathBuf {
+    let mut new = Launch::new(["new".as_ref(), path.as_os_str()]).args(["--lang", "rust"]).own_cache().start();
+    assert_eq!(new.ended(), 0);
+    path.to_owned()
 }
 
 fn any_port(manifest: &str) -> String {
@@ -194,5 +228,7 @@ fn build(toolchain: &Toolchain, project: &Path) -> Vec<u8> {
     cargo.args(["build", "--release", "--locked", "--target", toolchain.target(), "--target-dir"]).arg(&target_dir);
     let output = cargo.args(toolchain.build_flags()).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    fs::read(target_dir.join(toolchain.target()).join("release/hello.wasm")).expect("cargo has built it")
+    let name = project.file_name().expect("a project has a name");
+    let plugin = target_dir.join(toolchain.target()).join("release").join(name).with_extension("wasm");
+    fs::read(plugin).expect("cargo has built it")
 }
