@@ -15,6 +15,8 @@ const CELL: usize = 200;
 const UNWRAPPED: [&str; 3] = ["ARCHITECTURE.md", "examples", "sdk"];
 /// The book: its links don't lead out of it, because its pages are read without the repository.
 const BOOK: &str = "docs";
+/// Folders of the repository that code spans name files of. `plugins` is not among them: users have folders of that name.
+const FOLDERS: [&str; 10] = ["bench", "docs", "examples", "fuzz", "guest-sdk", "host", "sdk", "tests", "wit", "xtask"];
 /// The page that lists the book's others.
 const CONTENTS: &str = "docs/SUMMARY.md";
 
@@ -29,6 +31,7 @@ pub fn check(checkout: &Checkout) -> Result<(), String> {
             wrong.extend(too_wide(text).into_iter().map(|flaw| format!("{}:{flaw}", path.display())));
         }
         wrong.extend(dead_links(&root, path, text, &pages));
+        wrong.extend(dead_paths(&root, text).into_iter().map(|flaw| format!("{}:{flaw}", path.display())));
     }
     wrong.extend(unlisted(&pages));
     if wrong.is_empty() {
@@ -139,6 +142,23 @@ fn dead_links(root: &Path, page: &Path, text: &str, pages: &Pages) -> Vec<String
     wrong
 }
 
+/// The files and folders of the repository that a page names in code spans and that are not there, as `LINE: WHAT`. A name in
+/// capitals stands for another.
+fn dead_paths(root: &Path, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (number, line) in prose(text) {
+        for span in line.split('`').skip(1).step_by(2) {
+            let plain = span.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+            let begins = span.split_once('/').is_some_and(|(folder, _)| FOLDERS.contains(&folder));
+            let template = span.split(['/', '.']).any(|name| ["NAME", "LANGUAGE", "TARGET"].contains(&name));
+            if plain && begins && !template && !root.join(span).exists() {
+                wrong.push(format!("{number}: there is no {span}"));
+            }
+        }
+    }
+    wrong
+}
+
 /// The path from the root of what a page in `folder` calls `file`. None if it is not below the root.
 fn joined(folder: &Path, file: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
@@ -228,6 +248,13 @@ mod tests {
         }
         let wrong = dead_links(&root, &page, "{{#include ../no.wit}}", &pages);
         assert_eq!(wrong, ["docs/introduction.md: includes ../no.wit, which is not there"]);
+    }
+
+    #[test]
+    fn files_that_are_named_are_there() {
+        let root = Checkout::find().path("");
+        let text = "`xtask/src/pages.rs` `plugins/x.wasm` `examples/LANGUAGE/`\n`host/src/no.rs` `docs/*.md`\n";
+        assert_eq!(dead_paths(&root, text), ["2: there is no host/src/no.rs"]);
     }
 
     #[test]
