@@ -337,9 +337,9 @@ fn a_sessions_process_hears_of_none_of_this() {
     wharf.stop();
 }
 
-/// The file of this name that `docs/systemd.md` shows.
+/// The file of this name that `docs/how-to/systemd.md` shows.
 fn unit(name: &str) -> Vec<(String, String)> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/systemd.md");
     let page = fs::read_to_string(page).expect("the page is there");
     let begin = format!("```ini\n# /etc/systemd/system/{name}\n");
     let text = page.split(&begin).nth(1).and_then(|rest| rest.split("```").next());
@@ -370,7 +370,8 @@ fn the_units_of_the_manual_are_right() {
     assert_eq!(service.iter().find(|(key, _)| key == "ReloadSignal"), None, "SIGHUP is what systemd sends by itself");
 
     let socket = unit("wharf.socket");
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd.md")).expect("read");
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/systemd.md")).expect("read");
     for (key, value) in &socket {
         let url = match (key.as_str(), value.starts_with('/')) {
             ("ListenStream", false) => format!("tcp://{value}"),

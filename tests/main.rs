@@ -7,6 +7,7 @@ mod harness;
 
 mod activation;
 mod addresses;
+mod book;
 mod cache;
 mod check;
 mod churn;

@@ -1,4 +1,4 @@
-//! The tables of `docs/security.md`: every promise names tests, and the tests it names exist.
+//! `docs/reference/promises.md`: every promise names tests, and the tests it names exist.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use crate::harness::guests::root;
 use crate::socketserver_table::existing_tests;
 
-/// Every row under "What is promised", as its promise and the names in backticks of its last cell.
-fn promises(page: &str) -> Vec<(&str, Vec<&str>)> {
-    let (_, promised) = page.split_once("\n## What is promised\n").expect("the page says what is promised");
-    let promised = promised.split("\n## ").next().unwrap_or_default();
-    let rows = promised.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
-    let rows = rows.filter(|row| !row.starts_with("---") && *row != "promise | shown by");
-    rows.map(|row| {
-        let (promise, tests) = row.rsplit_once(" | ").unwrap_or((row, ""));
-        (promise, tests.split('`').skip(1).step_by(2).collect())
-    })
-    .collect()
+/// Every promise, which is a paragraph in bold, with the tests in the list beneath it.
+fn promises(page: &str) -> Vec<(String, Vec<&str>)> {
+    let mut promises: Vec<(String, Vec<&str>)> = Vec::new();
+    for paragraph in page.split("\n\n").map(str::trim) {
+        if let Some(promise) = paragraph.strip_prefix("**").and_then(|text| text.strip_suffix("**")) {
+            promises.push((promise.replace('\n', " "), Vec::new()));
+        } else if paragraph.starts_with("- ")
+            && let Some((_, tests)) = promises.last_mut()
+        {
+            tests.extend(paragraph.split('`').skip(1).step_by(2));
+        }
+    }
+    promises
 }
 
 /// Whether a test is there that is not of this crate: `module::…::test` of the host, or `wharf_guest::FILE::test`.
@@ -32,10 +34,10 @@ fn is_unit_test(name: &str) -> bool {
 
 #[test]
 fn every_promise_names_tests_that_exist() {
-    let page = fs::read_to_string(root().join("docs/security.md")).expect("the page is there");
+    let page = fs::read_to_string(root().join("docs/reference/promises.md")).expect("the page is there");
     let existing = existing_tests();
     let promises = promises(&page);
-    assert!(promises.len() > 10, "the tables are there");
+    assert!(promises.len() > 60, "the promises are there");
     let mut wrong = Vec::new();
     for (promise, tests) in promises {
         if tests.is_empty() {
@@ -49,8 +51,9 @@ fn every_promise_names_tests_that_exist() {
 
 #[test]
 fn a_promise_without_a_test_would_be_noticed() {
-    let page = "# Security\n\n## What is promised\n\n| promise | shown by |\n| --- | --- |\n| this | `a::b`, `c::d` |\n| that | |\n\n## Else\n\n| no | `x::y` |\n";
-    assert_eq!(promises(page), [("this", vec!["a::b", "c::d"]), ("that |", vec![])]);
+    let page = "# Promises\n\nText.\n\n## Against a plugin\n\n**This\nand this.**\n\n- `a::b`\n- `c::d`\n\n**That.**\n\n## Else\n";
+    let expected = [("This and this.".to_owned(), vec!["a::b", "c::d"]), ("That.".to_owned(), vec![])];
+    assert_eq!(promises(page), expected);
     assert!(is_unit_test("config::settings::a_plugin_can_not_widen_its_own_rights"));
     assert!(!is_unit_test("config::settings::a_plugin_can_widen_its_own_rights"));
 }

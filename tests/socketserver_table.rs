@@ -1,4 +1,4 @@
-//! The tables of `docs/socketserver.md`: nothing of Python's module is missing in them, nor of its test, and the tests they name exist.
+//! The tables of `docs/reference/socketserver.md`: nothing of Python's module is missing in them, nor of its test, and the tests they name exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,7 +53,7 @@ fn version(text: &str) -> Version {
 
 /// The rows under a heading of the page, up to the next of its rank. Each name has one.
 fn rows(heading: &str) -> BTreeMap<String, Row> {
-    let page = fs::read_to_string(root().join("docs/socketserver.md")).expect("the page is there");
+    let page = fs::read_to_string(root().join("docs/reference/socketserver.md")).expect("the page is there");
     let (_, section) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     let section = section.split("\n## ").next().unwrap_or_default();
     let mut rows = BTreeMap::new();

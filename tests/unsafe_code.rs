@@ -12,13 +12,15 @@ const PLACES: [(&str, usize); 12] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
     ("guest-sdk/src/export.rs", 1),
     // Descriptors that this process was started with.
-    ("host/src/activation.rs", 1),
+    ("host/src/listen/activation.rs", 1),
     // Memory that is asked for, and given back.
     ("host/src/capacity.rs", 1),
     // Leases of files.
-    ("host/src/file.rs", 1),
+    ("host/src/config/file.rs", 1),
     // Readiness of a socket.
-    ("host/src/listen/listener.rs", 1),
+    ("host/src/listen/readiness.rs", 1),
+    // The same, of one that lives beside what watches it.
+    ("host/src/listen/shared_socket.rs", 1),
     // What recvmsg(2) is told of places to write to.
     ("host/src/listen/message.rs", 1),
     // A socket's option without a name elsewhere.
@@ -26,11 +28,11 @@ const PLACES: [(&str, usize); 12] = [
     // What recv(2) wrote into a buffer's spare room.
     ("host/src/listen/stream.rs", 1),
     // Pages of a guest's memory that are given back.
-    ("host/src/plugin/bare/packed.rs", 1),
+    ("host/src/sandbox/module/hibernated.rs", 1),
     // Exports whose types were checked when the generation was tried out.
-    ("host/src/plugin/handler.rs", 1),
+    ("host/src/sandbox/component/exports.rs", 1),
     // Compiled code from the cache, or from the host to its child.
-    ("host/src/plugin/native.rs", 1),
+    ("host/src/sandbox/native.rs", 1),
     // Descriptors, and a limit of them, that a child of a test's is started with.
     ("tests/harness/wharf.rs", 3),
 ];

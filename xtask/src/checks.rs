@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{bench, debian, deny, examples, left_out};
+use crate::{bench, debian, deny, docs, examples, left_out};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -26,6 +26,7 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
         let format = ["fmt", "--all", "--check", "--manifest-path", manifest];
         step::run(&format!("format of {what}"), checkout.cargo().args(format))?;
     }
+    docs::docs_if_possible(checkout)?;
     deny::deny_if_possible(checkout)?;
 
     // Before anything that may look for built plugins.

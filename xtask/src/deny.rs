@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::tool::Tool;
 use crate::{left_out, step, yanked};
 
-const DENY: Tool = Tool { name: "deny", version: "0.20.2" };
+const DENY: Tool = Tool { program: "cargo-deny", version: "0.20.2", options: &[] };
 
 /// RustSec's database is a few MB.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use crate::checkout::Checkout;
 use crate::step;
 use crate::tool::Tool;
 
-const FUZZ: Tool = Tool { name: "fuzz", version: "0.13.2" };
+const FUZZ: Tool = Tool { program: "cargo-fuzz", version: "0.13.2", options: &[] };
 
 /// Unless `--minutes` says otherwise, for each target.
 const MINUTES: u64 = 5;

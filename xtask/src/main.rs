@@ -5,9 +5,11 @@
 mod bench;
 mod checks;
 mod deny;
+mod docs;
 mod examples;
 mod folder;
 mod fuzz;
+mod pages;
 mod plugins;
 mod python_sdk;
 mod serve;
@@ -28,7 +30,7 @@ Usage: cargo xtask COMMAND
 
 Commands:
   serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
-  test [ARGS…]    every check: format, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`), the tests
+  test [ARGS…]    every check: format, pages, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`), the tests
                   once more with the plugins of each further wasm toolchain; ends by naming what was left out
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
@@ -40,6 +42,8 @@ Commands:
                   ends in a table of what was served and lost
   fuzz [TARGET…] [--minutes N]  run the fuzzers, 5 minutes each unless told otherwise; cargo-fuzz is installed into target/tools
                   if it is not here
+  docs            check every page in Markdown, and build the book of docs/ into target/book; mdbook is installed into
+                  target/tools if it is not here
   deny            licences, sources and known vulnerabilities of all that this depends on, by deny.toml; cargo-deny is
                   installed likewise
 
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
         Some("soak") => soak::soak(&checkout, &rest),
         Some("examples") => examples::build(&checkout, None, &rest),
         Some("fuzz") => fuzz::fuzz(&checkout, &rest),
+        Some("docs") if rest.is_empty() => docs::docs(&checkout),
+        Some("docs") => return misused("`docs` takes no arguments"),
         Some("deny") if rest.is_empty() => deny::deny(&checkout),
         Some("deny") => return misused("`deny` takes no arguments"),
         Some("plugins") if rest.is_empty() => plugins::build(&checkout),

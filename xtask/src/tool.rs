@@ -1,4 +1,4 @@
-//! Programs of cargo's that are not part of the toolchain: had once, into the target folder, and kept there.
+//! Programs from crates.io that are not part of the toolchain: installed once, into the target folder, and kept there.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,10 +11,12 @@ use crate::step;
 /// Some minutes of compiling on two cores, and more where they are busy.
 const INSTALL_LIMIT: Duration = Duration::from_secs(25 * 60);
 
-/// `cargo NAME`, of a version that is known to do what is asked of it here.
+/// A program, of a version that is known to do what is asked of it here. `cargo-NAME` is called as `cargo NAME`.
 pub struct Tool {
-    pub name: &'static str,
+    pub program: &'static str,
     pub version: &'static str,
+    /// More options for `cargo install`.
+    pub options: &'static [&'static str],
 }
 
 impl Tool {
@@ -23,29 +25,41 @@ impl Tool {
         if self.is_there(checkout) {
             return Ok(());
         }
+        let program = self.program;
         let mut install = checkout.cargo();
         install.args(["install", "--quiet", "--locked", "--version", self.version, "--root"]).arg(Self::home(checkout));
-        let package = format!("cargo-{}", self.name);
-        let what = format!("installing {package} {}, once, into target/tools", self.version);
-        let reason = match step::run_within(&what, INSTALL_LIMIT, install.arg(&package)) {
+        install.args(self.options).arg(program);
+        let what = format!("installing {program} {}, once, into target/tools", self.version);
+        let reason = match step::run_within(&what, INSTALL_LIMIT, &mut install) {
             Ok(()) if self.is_there(checkout) => return Ok(()),
-            Ok(()) => format!("no cargo-{} came of it", self.name),
+            Ok(()) => format!("no {program} came of it"),
             Err(reason) => reason,
         };
-        Err(format!("`cargo {}` is missing: `cargo install --locked {package}` ({reason})", self.name))
+        Err(format!("{program} is missing: `cargo install --locked {program}` ({reason})"))
     }
 
-    /// `cargo NAME`, which finds what was installed here as well.
+    /// The program, also where it was installed here.
     pub fn command(&self, checkout: &Checkout) -> Command {
-        let mut cargo = checkout.cargo();
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::split_paths(&path).chain([Self::home(checkout).join("bin")]);
         // A folder whose name has a separator in it can't be in PATH; only what is installed elsewhere is found then.
-        if let Ok(path) = env::join_paths(path) {
-            cargo.env("PATH", path);
+        let path = env::join_paths(path).ok();
+        let mut command = match self.program.strip_prefix("cargo-") {
+            Some(subcommand) => {
+                let mut cargo = checkout.cargo();
+                cargo.arg(subcommand);
+                cargo
+            }
+            // Which folders are looked through is this process's business, where the child has another PATH.
+            None => {
+                let found = path.iter().flat_map(env::split_paths).map(|folder| folder.join(self.program));
+                checkout.command(found.into_iter().find(|file| file.is_file()).unwrap_or_else(|| self.program.into()))
+            }
+        };
+        if let Some(path) = path {
+            command.env("PATH", path);
         }
-        cargo.arg(self.name);
-        cargo
+        command
     }
 
     fn is_there(&self, checkout: &Checkout) -> bool {
