@@ -9,6 +9,7 @@ mod activation;
 mod addresses;
 mod book;
 mod cache;
+mod causes;
 mod check;
 mod churn;
 mod command_line;

@@ -14,6 +14,7 @@ use rustix::process::{Signal, geteuid};
 use xtask::left_out;
 
 use crate::harness::guests::{rust, shipped};
+use crate::harness::observe::until;
 use crate::harness::{CONCURRENCIES, Client, DEADLINE, DatagramClient, Family, Folder, Launch, Wharf, ask_url};
 
 /// Those with a file.
@@ -278,7 +279,8 @@ fn the_file_goes_with_its_server() {
         let moved = folder.parent().join("moved.sock");
         folder.manifest("upper", &family.listen(&folder, "moved"));
         answers_at(&wharf.url("upper"));
-        assert!(!path.exists() && moved.exists());
+        until("its file is gone", || !path.exists());
+        assert!(moved.exists());
 
         // No plugin.
         folder.remove("upper.wasm");

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         Command::Run(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
+        Command::Schema { of } => {
+            Ok(io::stdout().write_all(of.text().as_bytes()).map(|()| ExitCode::SUCCESS).map_err(Into::into))
+        }
         Command::Child => Ok(child::run()),
         Command::Examine { seconds } => Ok(examine::run(seconds)),
         Command::Compile { profile, seconds } => Ok(compiler::run(&profile, seconds)),

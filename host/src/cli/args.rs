@@ -77,6 +77,11 @@ pub enum Command {
     Check(Check),
     /// Begin a plugin: a folder with a handler, its manifest, and how to build and serve it
     New(New),
+    /// Print the JSON schema of manifests, by which editors complete and check them
+    Schema {
+        #[arg(value_enum, default_value = "manifest")]
+        of: SchemaOf,
+    },
     /// What a host starts for a request that is to have a process of its own
     #[command(name = child::COMMAND, hide = true)]
     Child,
@@ -86,6 +91,26 @@ pub enum Command {
     /// What a loader starts to compile a plugin
     #[command(name = compiler::COMMAND, hide = true)]
     Compile { profile: String, seconds: u64 },
+}
+
+/// The files that there is a schema of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// NAME.toml, beside a plugin
+    Manifest,
+    /// wharf.toml
+    Host,
+}
+
+impl SchemaOf {
+    /// The schema as text, with a line's end.
+    pub fn text(self) -> String {
+        let schema = match self {
+            Self::Manifest => config::manifest_schema(),
+            Self::Host => config::host_schema(),
+        };
+        format!("{schema:#}\n")
+    }
 }
 
 #[derive(Debug, Args)]

@@ -18,8 +18,8 @@ use super::recognise::{Findings, Form, unmet};
 use crate::config::{self, ConfigError, ManifestFile, Settings, Size, bounded};
 use crate::report::PluginStats;
 use crate::sandbox::{
-    Blueprint, Component, CoreModule, Engines, Fault, Guest, GuestKind, Interface, Native, Origin, Profile, Program,
-    Requirements, State, TABLE_ELEMENTS,
+    Blueprint, Component, CoreModule, Engines, Fault, Guest, GuestKind, Interface, Native, NativeCode, Origin, Profile,
+    Program, Requirements, State, TABLE_ELEMENTS,
 };
 
 /// How many warm instances there may be at once, over all plugins, beside those that serve.
@@ -280,8 +280,10 @@ impl Loader {
         #[expect(unsafe_code, reason = "compiled code is taken in")]
         // SAFETY: the cache gives back only entries that this user alone could have written, by this program, and whose content is
         // whole.
-        let native = unsafe { Native::deserialize(engine, &code) };
-        native.inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again")).ok()
+        let code = unsafe { NativeCode::new(&code) };
+        Native::deserialize(engine, code)
+            .inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again"))
+            .ok()
     }
 
     /// Compiles it, and keeps the code for the next run. What turns out to take longer than its lane has for it is uncompiled
@@ -304,8 +306,9 @@ impl Loader {
         }
         #[expect(unsafe_code, reason = "compiled code is taken in")]
         // SAFETY: it is what this program's own process has made a moment ago, and no other could have given.
-        let native = unsafe { Native::deserialize(engine, &code) };
-        let native = native.map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
+        let code = unsafe { NativeCode::new(&code) };
+        let native = Native::deserialize(engine, code)
+            .map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;
         self.compiled(uncompiled.resolved, &native).map(Draft::Compiled)
     }
 
@@ -405,19 +408,14 @@ struct Resolved {
 ///
 /// # Errors
 /// Code of another version or with other settings.
-///
-/// # Safety
-/// The code has to be what [`Generation::code`] gave: it is run as it is.
-#[expect(unsafe_code, reason = "compiled code is taken in")]
-pub unsafe fn revive(
+pub fn revive(
     engines: &Engines,
     blueprint: &Blueprint,
-    code: &[u8],
+    code: NativeCode<'_>,
     id: Arc<str>,
 ) -> wasmtime::Result<Generation> {
     let engine = engines.engine(blueprint.profile);
-    // SAFETY: so it is, as the caller says.
-    let native = unsafe { Native::deserialize(engine, code) }?;
+    let native = Native::deserialize(engine, code)?;
     // One request is all that it will serve.
     let warm = Arc::new(Semaphore::new(0));
     let guest = guest(&Linkers::default(), &native, blueprint.clone(), warm).map_err(wasmtime::Error::msg)?;

@@ -1,5 +1,6 @@
 //! The engines: two profiles of one compiler, and the clock that CPU limits are counted by.
 
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::thread;
 
@@ -143,8 +144,8 @@ fn config() -> Config {
         .epoch_interruption(true)
         // Handlers block, as socketserver's do: the machinery of async components would cost each session 11 µs.
         .concurrency_support(false)
-        // Nobody is shown a backtrace, and collecting one would cost a trap its time.
-        .wasm_backtrace_max_frames(None);
+        // A cause names the functions that a guest was in. More are not worth the time that each takes.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(16));
     config
 }
 

@@ -10,6 +10,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
 use super::limits::{BrokenPipe, CpuLimitReached, IN_VAIN, MemoryLimitReached, RESOURCES};
+use super::words;
 use crate::config::Size;
 use crate::report::FaultKind;
 
@@ -37,7 +38,8 @@ pub enum Cause {
     Cpu(Duration),
     /// A phase ran for longer than its limit.
     Timeout(Duration),
-    Exit(i32),
+    /// With this status; and what it wrote to stderr before.
+    Exit(i32, Option<String>),
     /// It held more of WASI's resources open than it may.
     Resources,
     /// It went on reading and writing when its client had gone.
@@ -76,12 +78,35 @@ impl Fault {
                 Cause::Memory(_) => FaultKind::Memory,
                 Cause::Cpu(_) => FaultKind::Cpu,
                 Cause::Timeout(_) => FaultKind::Timeout,
-                Cause::Exit(_) => FaultKind::Exit,
+                Cause::Exit(..) => FaultKind::Exit,
                 Cause::Resources => FaultKind::Resources,
                 Cause::BrokenPipe => FaultKind::BrokenPipe,
                 Cause::Drain => FaultKind::Drain,
                 Cause::Gone(_) => FaultKind::Gone,
             },
+        }
+    }
+
+    /// The same, where an access out of bounds was one beyond the stack that a compiler keeps in memory.
+    pub(super) fn beyond_its_stack(self, size: u64) -> Self {
+        match self {
+            Self::Ended(Cause::Trap(kind, text)) => {
+                let text = format!("{text}; its stack of {} in its memory is exhausted", Size(size));
+                Self::Ended(Cause::Trap(kind, text))
+            }
+            other => other,
+        }
+    }
+
+    /// The same, with what its guest wrote to stderr last, where that may tell why.
+    pub(super) fn with(self, last_words: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::Ended(Cause::Trap(kind, text)) => {
+                let text = last_words().map_or(text.clone(), |said| format!("{text}; it said: {said}"));
+                Self::Ended(Cause::Trap(kind, text))
+            }
+            Self::Ended(Cause::Exit(status, None)) => Self::Ended(Cause::Exit(status, last_words())),
+            other => other,
         }
     }
 
@@ -100,7 +125,7 @@ impl Fault {
             return Self::Ended(Cause::BrokenPipe);
         }
         if let Some(exit) = error.downcast_ref::<I32Exit>() {
-            return Self::Ended(Cause::Exit(exit.0));
+            return Self::Ended(Cause::Exit(exit.0, None));
         }
         if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
             return Self::Ended(Cause::Resources);
@@ -108,7 +133,12 @@ impl Fault {
         match error.downcast_ref::<Trap>() {
             Some(Trap::StackOverflow) => Self::Ended(Cause::Stack),
             Some(trap) => {
-                let text = trap.to_string().trim_start_matches("wasm trap: ").to_owned();
+                let mut text = trap.to_string().trim_start_matches("wasm trap: ").to_owned();
+                let frames = words::frames(&error);
+                if !frames.is_empty() {
+                    text.push_str("; in ");
+                    text.push_str(&frames);
+                }
                 Self::Ended(Cause::Trap(kind_of(*trap), text))
             }
             // What is left is said of values that crossed the boundary: pointers, lengths, text that is not UTF-8.
@@ -146,7 +176,8 @@ impl fmt::Display for Cause {
                 write!(f, "cpu: ran for {} without its client", humantime::format_duration(*limit))
             }
             Self::Timeout(limit) => write!(f, "timeout: not done after {}", humantime::format_duration(*limit)),
-            Self::Exit(status) => write!(f, "exit: status {status}"),
+            Self::Exit(status, None) => write!(f, "exit: status {status}"),
+            Self::Exit(status, Some(said)) => write!(f, "exit: status {status}; it said: {said}"),
             Self::Resources => {
                 write!(f, "resources: more than {RESOURCES} files, streams and waits of WASI open at once")
             }

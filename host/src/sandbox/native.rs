@@ -9,6 +9,20 @@ pub(crate) enum Native {
     Module(Module),
 }
 
+/// Native code that this program made, and may run.
+#[derive(Clone, Copy)]
+pub struct NativeCode<'a>(&'a [u8]);
+
+impl<'a> NativeCode<'a> {
+    /// # Safety
+    /// The bytes have to be what [`Generation::code`](crate::plugin::Generation::code) or this program's compiler gave: they are run
+    /// as they are.
+    #[expect(unsafe_code, reason = "whether bytes are native code can't be seen from them")]
+    pub unsafe fn new(code: &'a [u8]) -> Self {
+        Self(code)
+    }
+}
+
 impl Native {
     /// Compiles `wasm`.
     ///
@@ -22,21 +36,18 @@ impl Native {
         }
     }
 
-    /// Takes in what [`serialize`](Self::serialize) gave.
+    /// Takes in native code.
     ///
     /// # Errors
     /// Code of another version or with other settings.
-    ///
-    /// # Safety
-    /// The code has to be what `serialize` gave: it is run as it is.
-    #[expect(unsafe_code, reason = "there is no safe way to take compiled code in")]
-    pub(crate) unsafe fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
-        // SAFETY: the code is what `serialize` gave. wasmtime itself checks which of the two it is, and that it is of the same version
-        // and settings.
+    pub(crate) fn deserialize(engine: &Engine, code: NativeCode<'_>) -> wasmtime::Result<Self> {
+        #[expect(unsafe_code, reason = "there is no safe way to take compiled code in")]
+        // SAFETY: `NativeCode` is what `serialize` gave. wasmtime itself checks which of the two it is, and that it is of the same
+        // version and settings.
         unsafe {
-            match Engine::detect_precompiled(code) {
-                Some(wasmtime::Precompiled::Module) => Module::deserialize(engine, code).map(Self::Module),
-                _ => Component::deserialize(engine, code).map(Self::Component),
+            match Engine::detect_precompiled(code.0) {
+                Some(wasmtime::Precompiled::Module) => Module::deserialize(engine, code.0).map(Self::Module),
+                _ => Component::deserialize(engine, code.0).map(Self::Component),
             }
         }
     }

@@ -14,7 +14,11 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::cpu::{Account, TURN};
 use super::request::Origin;
+use super::words::LastWords;
 use crate::report::LogCategory;
+
+/// The name of the stream that crashes are told on.
+const STDERR: &str = "stderr";
 
 /// The longest line logged as one, in bytes; a longer one is logged in pieces.
 const LINE: usize = 4096;
@@ -27,6 +31,8 @@ struct OutputLine {
     origin: Arc<Origin>,
     stream: &'static str,
     begun: Vec<u8>,
+    /// Of stderr alone.
+    last_words: LastWords,
     account: Arc<Account>,
     /// For how long the host has worked on what was printed since others on the thread last had their turn.
     at_once: Duration,
@@ -37,7 +43,14 @@ const PRINT_ROOM: usize = 64 * 1024;
 
 impl Output {
     pub(super) fn new(origin: Arc<Origin>, stream: &'static str, account: Arc<Account>) -> Self {
-        Self(Arc::new(Mutex::new(OutputLine { origin, stream, begun: Vec::new(), account, at_once: Duration::ZERO })))
+        Self(Arc::new(Mutex::new(OutputLine {
+            origin,
+            stream,
+            begun: Vec::new(),
+            last_words: LastWords::default(),
+            account,
+            at_once: Duration::ZERO,
+        })))
     }
 
     fn line(&self) -> MutexGuard<'_, OutputLine> {
@@ -48,7 +61,13 @@ impl Output {
     pub(super) fn belongs_to(&self, origin: Arc<Origin>) {
         let mut line = self.line();
         line.end();
+        line.last_words.clear();
         line.origin = origin;
+    }
+
+    /// What its guest wrote last, where it is stderr.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.line().last_words.say()
     }
 
     /// Takes what was printed.
@@ -72,6 +91,9 @@ impl Output {
 
 impl OutputLine {
     fn push(&mut self, bytes: &[u8]) {
+        if self.stream == STDERR {
+            self.last_words.push(bytes);
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);

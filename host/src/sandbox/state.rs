@@ -10,9 +10,9 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::client::Client;
 use super::cpu::CpuMeter;
 use super::limits::{COPIED, MemoryCap, RESOURCES};
-use super::module::transfer::Transfer;
 use super::output::Output;
 use super::request::{Origin, Peer};
+use super::transfer::Transfer;
 use super::transport::{Connection, DatagramSocket};
 use crate::config::{Access, Settings};
 use crate::report::LogCategory;
@@ -95,9 +95,15 @@ impl State {
         }
     }
 
+    /// What its guest wrote to stderr last.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.outputs.iter().chain(self.exchange.printed()).find_map(Output::last_words)
+    }
+
     /// Makes the WASI of a program: what the operator granted, and what `with` adds. A core module's is 0.1.
     pub(super) fn use_as_program(&mut self, is_module: bool, with: impl FnOnce(&mut WasiCtxBuilder)) {
-        let (mut wasi, _) = granted(&self.origin, &self.settings, &mut self.cpu);
+        let (mut wasi, writes_to) = granted(&self.origin, &self.settings, &mut self.cpu);
+        self.outputs.extend(writes_to);
         with(&mut wasi);
         if is_module {
             let mut wasi = wasi.build_p1();

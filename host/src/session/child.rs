@@ -37,7 +37,7 @@ use crate::config::{GrantedFolder, Settings, SocketAddress};
 use crate::listen::{Incoming, activation};
 use crate::plugin::{self, DrainDeadline};
 use crate::report::{FaultKind, LogCategory, Phase, PluginStats, Report, log, systemd};
-use crate::sandbox::{Blueprint, Engines, FileWork};
+use crate::sandbox::{Blueprint, Engines, FileWork, NativeCode};
 use crate::upgrade;
 
 /// The subcommand that makes this program such a child. Not for people.
@@ -210,8 +210,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let engines = Engines::new(2).map_err(anyhow::Error::from)?;
     #[expect(unsafe_code, reason = "compiled code is taken in")]
     // SAFETY: the host has it from `Generation::code`, and nobody else has sent a job here: this process was given the socket by it.
-    let generation = unsafe { plugin::revive(&engines, &job.blueprint, &code, job.generation.into()) };
-    let generation = generation.map_err(anyhow::Error::from).context("the host's code can't be taken over")?;
+    let code = unsafe { NativeCode::new(&code) };
+    let generation = plugin::revive(&engines, &job.blueprint, code, job.generation.into())
+        .map_err(anyhow::Error::from)
+        .context("the host's code can't be taken over")?;
     let generation = Arc::new(generation);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {

@@ -305,7 +305,7 @@ impl Session<'_, '_> {
     /// Whether what failed is only that its client has left without ever having sent a byte: nothing that anybody has to hear of.
     fn is_only_a_probe(&mut self, phase: Phase, fault: &Fault) -> bool {
         let of_its_own_accord = match fault {
-            Fault::Handler(_) | Fault::Ended(Cause::Exit(_) | Cause::Trap(FaultKind::Unreachable, _)) => true,
+            Fault::Handler(_) | Fault::Ended(Cause::Exit(..) | Cause::Trap(FaultKind::Unreachable, _)) => true,
             Fault::Ended(_) | Fault::Host(_) => false,
         };
         // What it did without having been told that its client had left is its own.

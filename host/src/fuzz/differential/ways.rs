@@ -14,7 +14,7 @@ use super::{SESSIONS, Sample, TOTALS};
 use crate::config::{ManifestFile, Settings};
 use crate::plugin::{Generation, Loaded, Loader, Refusal, revive};
 use crate::report::{FaultKind, PluginStats};
-use crate::sandbox::{Engines, FileWork, Origin, Request, Running};
+use crate::sandbox::{Engines, FileWork, NativeCode, Origin, Request, Running};
 use crate::session::{Opening, SessionContext, run};
 
 /// How many sessions are at once, where any are.
@@ -140,7 +140,8 @@ impl Host {
         let code = loaded.generation.code().expect("its code can be given away");
         #[expect(unsafe_code, reason = "compiled code is taken in")]
         // SAFETY: it was given away a line above.
-        let generation = unsafe { revive(&self.engines, &blueprint, &code, loaded.generation.id.clone()) };
+        let code = unsafe { NativeCode::new(&code) };
+        let generation = revive(&self.engines, &blueprint, code, loaded.generation.id.clone());
         let mut anew = loaded.clone();
         anew.generation = Arc::new(generation.expect("it is this program's own"));
         anew

@@ -21,9 +21,9 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemArg,
-    MemorySection, Module, TableSection, TagSection, TypeSection, ValType,
+    MemorySection, Module, NameMap, NameSection, TableSection, TagSection, TypeSection, ValType,
 };
-use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{KnownCustom, Name, Operator, Parser, Payload, Validator, WasmFeatures};
 
 use super::extract::{Extracted, Import, Print};
 use super::survey::StateSurvey;
@@ -115,6 +115,7 @@ impl<'a> Rewriter<'a> {
         let (mut functions, mut globals, mut elements) =
             (FunctionSection::new(), GlobalSection::new(), ElementSection::new());
         let (mut code, mut data, mut count) = (CodeSection::new(), DataSection::new(), None);
+        let mut names = NameMap::new();
         for payload in Parser::new(0).parse_all(self.extracted.module) {
             match payload.ok()? {
                 Payload::TypeSection(section) => self.parse_type_section(&mut types, section).ok()?,
@@ -127,11 +128,11 @@ impl<'a> Rewriter<'a> {
                 Payload::DataCountSection { count: segments, .. } => count = Some(DataCountSection { count: segments }),
                 Payload::CodeSectionEntry(body) => self.parse_function_body(&mut code, body).ok()?,
                 Payload::DataSection(section) => self.parse_data_section(&mut data, section).ok()?,
+                Payload::CustomSection(section) => self.keep_names(&mut names, section.as_known()),
                 Payload::Version { .. }
                 | Payload::ImportSection(_)
                 | Payload::ExportSection(_)
                 | Payload::CodeSectionStart { .. }
-                | Payload::CustomSection(_)
                 | Payload::End(_) => {}
                 _ => return None,
             }
@@ -168,7 +169,26 @@ impl<'a> Rewriter<'a> {
         if !data.is_empty() {
             module.section(&data);
         }
+        if !names.is_empty() {
+            let mut section = NameSection::new();
+            section.functions(&names);
+            module.section(&section);
+        }
         Some(module.finish())
+    }
+
+    /// Keeps the names of functions, by which the cause of a trap tells where it was. What is damaged there is nobody's loss.
+    fn keep_names(&self, names: &mut NameMap, section: KnownCustom<'_>) {
+        let KnownCustom::Name(section) = section else { return };
+        for subsection in section.into_iter().map_while(Result::ok) {
+            let Name::Function(functions) = subsection else { continue };
+            for naming in functions.into_iter().map_while(Result::ok) {
+                // Imports are the host's, and have stand-ins out of their order.
+                if naming.index >= self.imports {
+                    names.append(self.index(naming.index), naming.name);
+                }
+            }
+        }
     }
 
     fn imports(&self, survey: &StateSurvey, types: &mut TypeSection) -> Option<ImportSection> {

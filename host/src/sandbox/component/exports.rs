@@ -164,6 +164,7 @@ where
         // SAFETY: `Exports::instance` alone makes a checked instance, after it has found each of its component's exports to be of the
         // type that its `Export` has. In an instance of another component, an index of this one is none.
         let function = unsafe { TypedFunc::<P, R>::new_unchecked(function) };
-        function.call_async(&mut *store, params).await.map_err(Fault::from_call)
+        let returned = function.call_async(&mut *store, params).await;
+        returned.map_err(|error| Fault::from_call(error).with(|| store.data().last_words()))
     }
 }

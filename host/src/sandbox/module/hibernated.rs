@@ -4,7 +4,7 @@
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
 
-use super::snapshot::{PAGE, Snapshot};
+use super::super::snapshot::{PAGE, Snapshot};
 
 /// What is compared, and kept, at a time.
 const LINE: usize = 64;

@@ -11,11 +11,11 @@ use super::super::idle::Wait;
 use super::super::limits::COPIED;
 use super::super::output::Output;
 use super::super::state::State;
+use super::super::transfer::{Bytes, NOTHING, ReturnArea, Slot, out_of_bounds, span};
 use super::super::wasi;
 use super::abi::{HOST, LATER, later};
 use super::hibernated::Hibernated;
 use super::reset::MAX_RESET_BYTES;
-use super::transfer::{Bytes, NOTHING, ReturnArea, Slot, out_of_bounds, span};
 use crate::config::{SocketAddress, UnixName};
 
 /// Bytes of the guest's that are on their way out.

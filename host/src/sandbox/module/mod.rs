@@ -9,8 +9,6 @@ pub(crate) mod abi;
 mod hibernated;
 mod imports;
 mod reset;
-mod snapshot;
-pub(super) mod transfer;
 
 use std::sync::Arc;
 
@@ -26,7 +24,7 @@ use super::progress::{Progress, Served};
 use super::request::{Origin, Peer, Request};
 use super::state::{self, State};
 use crate::config::Settings;
-use crate::report::Phase;
+use crate::report::{FaultKind, Phase};
 
 /// One version of a handler.
 pub struct CoreModule {
@@ -173,9 +171,23 @@ impl ModuleSession {
         self.in_call = true;
         let Pooled { store, instance, .. } = &mut *self.made;
         store.data_mut().exchange.prepare(self.packet.clone());
-        instance.serve.call_async(store, ()).await.map_err(Fault::from_call)?;
+        if let Err(error) = instance.serve.call_async(&mut *store, ()).await {
+            let fault = Fault::from_call(error);
+            let size = if fault.kind() == FaultKind::OutOfBounds { self.exhausted_stack() } else { None };
+            let fault = match size {
+                Some(size) => fault.beyond_its_stack(size),
+                None => fault,
+            };
+            return Err(fault.with(|| self.made.store.data().last_words()));
+        }
         self.in_call = false;
         Ok(Served::Whole)
+    }
+
+    /// How large its stack in its memory was, where that is what has run out.
+    fn exhausted_stack(&mut self) -> Option<u64> {
+        let Pooled { store, instance, .. } = &mut *self.made;
+        self.renewal.as_ref()?.exhausted_stack(store, instance.inner)
     }
 
     pub(super) fn has_complaints(&self) -> bool {

@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::{Global, Instance, Memory, Module, ModuleExport, Store};
+use wasmtime::{Global, Instance, Memory, Module, ModuleExport, Store, Val};
 
+use super::super::snapshot::{First, Snapshot};
 use super::super::state::State;
 use super::abi::{PAGES, state};
-use super::snapshot::{First, Snapshot};
 
 /// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
 pub(super) const MAX_RESET_BYTES: usize = 512 << 10;
@@ -61,6 +61,22 @@ impl Reset {
         first.memory.put_back(memory.data_mut(&mut *store));
         store.data_mut().exchange.reset();
         true
+    }
+
+    /// Whether the stack that a compiler keeps in memory has run out: its pointer, which began high, is at the memory's beginning or
+    /// beyond. The size that it had, in bytes.
+    ///
+    /// Linkers place the stack first, so that what is beyond it traps.
+    pub(super) fn exhausted_stack(&self, store: &mut Store<State>, instance: Instance) -> Option<u64> {
+        /// No compiler's stack is smaller, and no frame that traps leaves more.
+        const SMALLEST: i32 = 4096;
+        const LEFT: i32 = 512;
+        let first = self.first.get()?;
+        let globals = self.globals(store, instance);
+        globals.into_iter().zip(&first.globals).find_map(|(global, first)| match (first, global.get(&mut *store)) {
+            (Val::I32(first), Val::I32(now)) if *first >= SMALLEST && now < LEFT => u64::try_from(*first).ok(),
+            _ => None,
+        })
     }
 
     fn globals(&self, store: &mut Store<State>, instance: Instance) -> Vec<Global> {

@@ -224,7 +224,7 @@ impl ProgramSession {
                 None => return Err(Fault::from_call(error)),
             },
         };
-        if status == 0 { Ok(()) } else { Err(Fault::Ended(Cause::Exit(status))) }
+        if status == 0 { Ok(()) } else { Err(Fault::Ended(Cause::Exit(status, None))) }
     }
 
     /// All that a program does is `handle`.
@@ -233,7 +233,7 @@ impl ProgramSession {
     }
 
     pub(super) async fn run(&mut self) -> Result<Served, Fault> {
-        let ended = self.call().await;
+        let ended = self.call().await.map_err(|fault| fault.with(|| self.store.data().last_words()));
         // However it ended, what it wrote before that is the client's.
         let flushed = self.stdio.flush().await;
         ended.and(flushed)?;

@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use wasmtime::Memory;
 
-use super::super::client::Received;
-use super::super::contract::{Address, ErrorCode, InetAddress};
-use super::super::output::Output;
-use super::super::progress::Progress;
+use super::client::Received;
+use super::contract::{Address, ErrorCode, InetAddress};
+use super::output::Output;
+use super::progress::Progress;
 use super::snapshot::First;
 use crate::report::Phase;
 
