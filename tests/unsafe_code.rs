@@ -10,7 +10,7 @@ use crate::harness::guests::root;
 /// Files with the places that each has.
 const PLACES: [(&str, usize); 12] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
-    ("guest-sdk/src/export.rs", 1),
+    ("guest-sdk/rust/src/export.rs", 1),
     // Descriptors that this process was started with.
     ("host/src/activation.rs", 1),
     // Memory that is asked for, and given back.

@@ -40,11 +40,11 @@ macro_rules! sources {
 
 const CONTRACT: &[Source] = sources!("wit" to "wit/": "handler.wit");
 
-const SDK: &[Source] = sources!("guest-sdk" to "wharf-guest/":
+const SDK: &[Source] = sources!("guest-sdk/rust" to "wharf-guest/":
     "Cargo.toml" "doc/upper.toml" "src/address.rs" "src/bindings.rs" "src/connection.rs" "src/datagram.rs"
     "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/reader.rs"
     "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
-    "src/session.rs" "src/stdio.rs");
+    "src/session.rs" "src/stdio.rs" "wit/handler.wit");
 
 impl Language {
     pub fn name(self) -> &'static str {
@@ -91,7 +91,8 @@ impl Language {
                 "upper-assemblyscript.toml"),
         };
         match self {
-            Self::Rust => vec![own, CONTRACT, SDK],
+            // The SDK has the contract with it.
+            Self::Rust => vec![own, SDK],
             // An ordinary program, which knows nothing of the contract.
             Self::Go => vec![own],
             _ => vec![own, CONTRACT],
@@ -116,7 +117,7 @@ impl Language {
             (format!(":{port}"), ":9999"),
             (format!("127.0.0.1 {port}"), "127.0.0.1 9999"),
             ("../../wit".to_owned(), "wit"),
-            ("../../guest-sdk".to_owned(), "wharf-guest"),
+            ("../../guest-sdk/rust".to_owned(), "wharf-guest"),
         ];
         let change = |text: &str| changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
         let file = |source: &Source| {

@@ -1,4 +1,4 @@
-//! What `wit-bindgen` makes of the contract in the repository's `wit/` folder.
+//! What `wit-bindgen` makes of the contract in `wit/`, which is the repository's.
 //!
 //! Each of these worlds stands for one thing that a plugin may do. The linker unites the worlds that a
 //! plugin uses, so that one without hooks doesn't export `server-hooks`, and nobody has to spell out combinations.
@@ -6,7 +6,7 @@
 /// The contract's own world for streams: a connection in, a stream handler out.
 pub mod stream {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "stream-plugin",
         pub_export_macro: true,
         export_macro_name: "export_stream_handler",
@@ -16,7 +16,7 @@ pub mod stream {
 /// The contract's own world for datagrams: their socket in, a datagram handler out.
 pub mod datagram {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "datagram-plugin",
         with: { "wharf:handler/types@0.1.0": crate::bindings::stream::wharf::handler::types },
         pub_export_macro: true,
@@ -27,7 +27,7 @@ pub mod datagram {
 /// A server's hooks, for the plugins that export them.
 pub mod hooks {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         inline: r#"
             package wharf:guest;
 
