@@ -5,7 +5,8 @@
 
 use std::io::{Read, Write};
 
-use wharf_guest::{DatagramRequest, DatagramRequestHandler, Result};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{DatagramRequest, DatagramRequestHandler};
 
 #[derive(Default)]
 struct Replies;

@@ -5,7 +5,8 @@
 
 use std::io::{BufRead, Write};
 
-use wharf_guest::{Result, StreamRequest, StreamRequestHandler};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{StreamRequest, StreamRequestHandler};
 
 #[derive(Default)]
 struct Lines;
