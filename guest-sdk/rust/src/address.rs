@@ -10,9 +10,9 @@ use crate::bindings::stream::wharf::handler::types;
 
 /// One end of a connection, or the source or destination of a datagram.
 ///
-/// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`. A Unix socket's text is its
-/// path, or `unnamed` where it has none, as is usual for clients. IPv6 addresses have no scope here:
-/// the host does not tell it.
+/// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`. A Unix socket's text is
+/// its path, or `unnamed` where it has none, as is usual for clients. IPv6 addresses have no scope
+/// here: the host does not tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {

@@ -1,7 +1,8 @@
-//! What `wit-bindgen` makes of the contract in `wit/`, which is the repository's.
+//! The code that `wit-bindgen` generates from the contract in `wit/`, a link to the repository's.
 //!
-//! Each of these worlds stands for one thing that a plugin may do. The linker unites the worlds that a
-//! plugin uses, so that one without hooks doesn't export `server-hooks`, and nobody has to spell out combinations.
+//! Each of these worlds is one thing that a plugin may do. The linker unites the worlds that a
+//! plugin uses, so a plugin without hooks does not export `server-hooks`, and no combination has to
+//! be written.
 
 /// The contract's own world for streams: a connection in, a stream handler out.
 pub mod stream {
@@ -42,8 +43,8 @@ pub mod hooks {
     });
 }
 
-/// Standard output and error where Rust's `std` has none. Of WASI's interfaces only what is used is named:
-/// a component needs no more of an interface than it imports.
+/// Standard output and error where Rust's `std` has none. The interfaces of WASI have only the
+/// functions that are used: a component imports parts of an interface.
 #[cfg(target_os = "unknown")]
 pub mod stdio {
     wit_bindgen::generate!({

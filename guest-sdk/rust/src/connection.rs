@@ -70,8 +70,8 @@ impl Connection {
 
     /// Waits for bytes and returns at most `max` of them. An empty vector is the end of the stream.
     ///
-    /// This saves the copy that [`read`](Self::read) makes. `max` is at least 1; the host returns at
-    /// most 64 KiB, however large `max` is.
+    /// This saves the copy that [`read`](Self::read) makes. `max` is at least 1; the host returns
+    /// at most 64 KiB, however large `max` is.
     pub fn read_chunk(&self, max: usize) -> io::Result<Vec<u8>> {
         host::recv(u32::try_from(max).unwrap_or(u32::MAX)).map_err(io_error)
     }
@@ -110,7 +110,8 @@ impl Connection {
     /// `None`, the value at the start, waits without end.
     ///
     /// It is std's `set_read_timeout` and `set_write_timeout` in one. The resolution is one
-    /// nanosecond; values above 584 years are cut to that. The operator's own timeouts hold as well.
+    /// nanosecond; values above 584 years are cut to that. The operator's own timeouts hold as
+    /// well.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         host::set_timeout(timeout.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)));
     }

@@ -1,6 +1,7 @@
 //! The macros that make a plugin of a crate.
 
-/// Makes a function the handler of the plugin. Use it once, in the root of a crate of type `cdylib`.
+/// Makes a function the handler of the plugin. Use it once, in the root of a crate of type
+/// `cdylib`.
 ///
 /// The function takes a [`Connection`](crate::Connection), in a plugin for addresses that carry
 /// streams, `tcp://` and `unix://`, or a [`Datagram`](crate::Datagram), in one for `udp://` and
@@ -44,12 +45,12 @@ pub use wharf_guest_macros::main;
 ///
 /// Options follow in any order:
 ///
-/// - `manifest = "FILE"` puts the text of FILE, a path relative to the crate's `Cargo.toml`, into the
-///   plugin, as the custom section `wharf:manifest`. Each key of the operator's file beside the
+/// - `manifest = "FILE"` puts the text of FILE, a path relative to the crate's `Cargo.toml`, into
+///   the plugin, as the custom section `wharf:manifest`. Each key of the operator's file beside the
 ///   plugin takes precedence. A manifest in the plugin can ask for loopback addresses only, and for
 ///   no grant.
-/// - `hooks = TYPE` exports TYPE's [`ServerHooks`](crate::ServerHooks) as well. Without it the plugin
-///   has none, and the host calls none.
+/// - `hooks = TYPE` exports TYPE's [`ServerHooks`](crate::ServerHooks) as well. Without it the
+///   plugin has none, and the host calls none.
 ///
 /// ```
 /// # use wharf_guest::{Address, Connection, Datagram, DatagramHandler, Result, ServerHooks, StreamHandler};

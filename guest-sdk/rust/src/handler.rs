@@ -13,8 +13,8 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Serves one connection.
 ///
-/// Implemented by the author of a plugin and named in [`export!`](crate::export!). A handler that is
-/// one function needs no type: see [`main`](macro@crate::main).
+/// Implemented by the author of a plugin and named in [`export!`](crate::export!). A handler that
+/// is one function needs no type: see [`main`](macro@crate::main).
 ///
 /// For each connection, the SDK makes a value with [`Default`] and calls the three methods on it,
 /// each at most once, in order. The value lives for these three calls: no other connection ever
@@ -36,8 +36,8 @@ pub trait StreamHandler: Default + 'static {
         Ok(())
     }
 
-    /// Called after [`setup`](Self::setup) to serve the client. The host closes the connection after
-    /// this method and [`finish`](Self::finish) have returned.
+    /// Called after [`setup`](Self::setup) to serve the client. The host closes the connection
+    /// after this method and [`finish`](Self::finish) have returned.
     fn handle(&mut self, connection: Connection) -> Result;
 
     /// Called after [`handle`](Self::handle), also if that failed.
@@ -93,8 +93,8 @@ pub trait ServerHooks {
         true
     }
 
-    /// Called after `setup`, `handle` or `finish` failed, panicked or ran out of time. `error` is the
-    /// cause as in the log.
+    /// Called after `setup`, `handle` or `finish` failed, panicked or ran out of time. `error` is
+    /// the cause as in the log.
     fn handle_error(client: &Address, error: &str) {
         let _ = (client, error);
     }

@@ -41,14 +41,15 @@
 //! `wharf serve` watches. It takes the place of an older file of that name for new clients; clients
 //! that are being served keep the older one.
 //!
-//! Two settings make a plugin cheaper. `opt-level = 3`, `lto = true`, `codegen-units = 1`,
-//! `panic = "abort"` and `strip = true` in the profile make it small.
-//! `RUSTFLAGS=-Clink-arg=-zstack-size=65536` gives it a stack of 64 KiB instead of 1 MiB, so that the
-//! host has less to clear for each client. Keep buffers above a few KiB on the heap then, in a `Vec`.
+//! Two settings make a plugin cheaper. `opt-level = 3`, `lto = true`, `codegen-units = 1`, `panic =
+//! "abort"` and `strip = true` in the profile make it small.
+//! `RUSTFLAGS=-Clink-arg=-zstack-size=65536` gives it a stack of 64 KiB instead of 1 MiB, so that
+//! the host has less to clear for each client. Keep buffers above a few KiB on the heap then, in a
+//! `Vec`.
 //!
 //! Where rustup can't fetch that target, a toolchain that can build its standard library for
-//! `wasm32-unknown-unknown` makes a plugin as well, linked with `wasm-component-ld` or `wasm-ld`. The
-//! standard library has no system there: std's `println!` prints nothing, and files, variables,
+//! `wasm32-unknown-unknown` makes a plugin as well, linked with `wasm-component-ld` or `wasm-ld`.
+//! The standard library has no system there: std's `println!` prints nothing, and files, variables,
 //! arguments, clocks, sleeping and `exit` fail or panic. [`println!`](macro@println) and
 //! [`eprintln!`](macro@eprintln) of this crate print on both targets, and a panic's message reaches
 //! the log on both.
@@ -76,14 +77,14 @@
 #![doc = include_str!("../doc/upper.toml")]
 //! ```
 //!
-//! A manifest can also be part of the plugin, with [`main`](macro@main)'s option `manifest`. Each key
-//! of the operator's file takes precedence over it, and only that file can listen beyond this
+//! A manifest can also be part of the plugin, with [`main`](macro@main)'s option `manifest`. Each
+//! key of the operator's file takes precedence over it, and only that file can listen beyond this
 //! machine or grant anything.
 //!
 //! # Reading lines
 //!
-//! [`Connection`] is [`Read`](std::io::Read) and [`Write`](std::io::Write), and so is a reference to
-//! it. One part of a handler can read through a `BufReader` while another writes:
+//! [`Connection`] is [`Read`](std::io::Read) and [`Write`](std::io::Write), and so is a reference
+//! to it. One part of a handler can read through a `BufReader` while another writes:
 //!
 //! ```
 //! use std::io::{BufRead, BufReader};
@@ -101,8 +102,8 @@
 //! # Messages
 //!
 //! TCP splits and joins the bytes that a client sends, so a protocol needs a rule for the end of a
-//! message. `lines` above is such a rule, but a client can send a line without end, until the memory
-//! is used up. [`framing`] has lines, delimiters and length prefixes, each with a cap:
+//! message. `lines` above is such a rule, but a client can send a line without end, until the
+//! memory is used up. [`framing`] has lines, delimiters and length prefixes, each with a cap:
 //!
 //! ```
 //! use wharf_guest::framing::{Framing, Prefix};
@@ -180,9 +181,9 @@
 //! # Errors
 //!
 //! `?` passes on any error, and text makes one: `Err("no such user")?`. An error ends the session.
-//! The log has its text and those of its causes, and the name of the method; a function is `handle`.
-//! After a failed `setup` nothing else is called. After a failed `handle`, `finish` still is. A panic
-//! ends the session at once. Neither affects any other session.
+//! The log has its text and those of its causes, and the name of the method; a function is
+//! `handle`. After a failed `setup` nothing else is called. After a failed `handle`, `finish` still
+//! is. A panic ends the session at once. Neither affects any other session.
 //!
 //! Most errors mean that the client has left, and `?` is right for them. For others, look at the
 //! kind; [`Connection`] lists them:
@@ -194,16 +195,10 @@
 //!
 //! #[wharf_guest::main]
 //! fn handle(connection: Connection) -> Result {
-//!     connection.set_timeout(Some(Duration::from_secs(5)));
-//!     loop {
-//!         match connection.read_chunk(1024) {
-//!             Ok(message) if message.is_empty() => return Ok(()),
-//!             Ok(message) => connection.write_all(&message)?,
-//!             Err(error) if error.kind() == ErrorKind::TimedOut => connection.write_all(b"still there?\n")?,
-//!             Err(error) => return Err(error.into()),
-//!         }
-//!     }
-//! }
+//! connection.set_timeout(Some(Duration::from_secs(5))); loop { match connection.read_chunk(1024) {
+//! Ok(message) if message.is_empty() => return Ok(()), Ok(message) =>
+//! connection.write_all(&message)?, Err(error) if error.kind() == ErrorKind::TimedOut =>
+//! connection.write_all(b"still there?\n")?, Err(error) => return Err(error.into()), } } }
 //! ```
 //!
 //! # Hooks
@@ -232,8 +227,8 @@
 //! The module [`socketserver`] has `StreamRequestHandler` and `DatagramRequestHandler` of Python's
 //! module, with `rfile`, `wfile` and `client_address`, and a table of Python's names beside ours.
 
-// Calling the host needs unsafe code. All of it is generated by wit-bindgen; the lint does not apply
-// there.
+// Calling the host needs unsafe code. All of it is generated by wit-bindgen; the lint does not
+// apply there.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -1,4 +1,5 @@
-//! The way from the contract's exports to the author's traits. The code that `export!` makes calls it.
+//! The way from the contract's exports to the author's traits. The code that `export!` makes calls
+//! it.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -110,7 +111,8 @@ pub fn connection() -> Connection {
     Connection::current()
 }
 
-/// The datagram that this instance serves now. The contract passes the packet twice; once is enough.
+/// The datagram that this instance serves now. The contract passes the packet twice; once is
+/// enough.
 pub fn datagram(packet: Vec<u8>) -> Datagram {
     Datagram::new(packet)
 }

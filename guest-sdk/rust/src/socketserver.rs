@@ -1,10 +1,10 @@
 //! Handlers in the words of Python's `socketserver`: [`StreamRequestHandler`] and
 //! [`DatagramRequestHandler`], with a file to read from and a file to write to.
 //!
-//! In Python, `rfile` and `wfile` are attributes of the handler. Here they are fields of the request
-//! that each method gets, so that a handler's own fields stay its own. The work of Python's base
-//! class in `setup` happens before `setup`, and its work in `finish` happens after `finish`, whether
-//! `handle` and `finish` failed or not. There is no `super()` to forget.
+//! In Python, `rfile` and `wfile` are attributes of the handler. Here they are fields of the
+//! request that each method gets, so that a handler's own fields stay its own. The work of Python's
+//! base class in `setup` happens before `setup`, and its work in `finish` happens after `finish`,
+//! whether `handle` and `finish` failed or not. There is no `super()` to forget.
 //!
 //! | in Python | here |
 //! | --- | --- |
@@ -62,11 +62,11 @@ use crate::{Address, Connection, Datagram, DatagramHandler, Result, StreamHandle
     label = "needs `impl StreamRequestHandler for {Self}`"
 )]
 pub trait StreamRequestHandler: Default + 'static {
-    /// How many bytes [`rfile`](StreamRequest::rfile) may read ahead. Python's `rbufsize`; its -1 is
-    /// the default here.
+    /// How many bytes [`rfile`](StreamRequest::rfile) may read ahead. Python's `rbufsize`; its -1
+    /// is the default here.
     ///
-    /// With 0 nothing is read ahead, so that the rest can be read from the connection itself. Reading
-    /// lines then takes a call of the host for each byte.
+    /// With 0 nothing is read ahead, so that the rest can be read from the connection itself.
+    /// Reading lines then takes a call of the host for each byte.
     const RBUFSIZE: usize = 8 << 10;
 
     /// How many bytes [`wfile`](StreamRequest::wfile) collects before it sends them. Python's
@@ -122,8 +122,8 @@ impl StreamRequest {
 
     /// The connection under both files. Python's `self.connection`.
     ///
-    /// Bytes that `rfile` has read ahead are not read from it again, and bytes written to it overtake
-    /// those that `wfile` still holds.
+    /// Bytes that `rfile` has read ahead are not read from it again, and bytes written to it
+    /// overtake those that `wfile` still holds.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -191,10 +191,10 @@ impl<H: StreamRequestHandler> StreamHandler for StreamRequests<H> {
 /// Implemented by the author of a plugin and named in [`export!`](crate::export!) as
 /// `datagram_request = …`. The value's life, errors and panics are those of a [`StreamHandler`].
 ///
-/// The bytes written to [`wfile`](DatagramRequest::wfile) go to the client as **one** datagram, after
-/// [`finish`](Self::finish). As in Python they go there in any case: if nothing was written, as an
-/// empty datagram, and if `handle` failed, with the bytes written until then. To send none, or
-/// several, implement a [`DatagramHandler`].
+/// The bytes written to [`wfile`](DatagramRequest::wfile) go to the client as **one** datagram,
+/// after [`finish`](Self::finish). As in Python they go there in any case: if nothing was written,
+/// as an empty datagram, and if `handle` failed, with the bytes written until then. To send none,
+/// or several, implement a [`DatagramHandler`].
 ///
 /// ```
 /// use std::io::{BufRead, Write};
@@ -239,8 +239,8 @@ pub trait DatagramRequestHandler: Default + 'static {
     /// Called after [`setup`](Self::setup) to serve the datagram.
     fn handle(&mut self, request: &mut DatagramRequest) -> Result;
 
-    /// Called after [`handle`](Self::handle), also if that failed. Then `wfile` is sent, even if this
-    /// method failed. An error of the sending is an error of the session.
+    /// Called after [`handle`](Self::handle), also if that failed. Then `wfile` is sent, even if
+    /// this method failed. An error of the sending is an error of the session.
     fn finish(&mut self, request: &mut DatagramRequest) -> Result {
         let _ = request;
         Ok(())

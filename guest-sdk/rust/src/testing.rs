@@ -28,8 +28,8 @@
 //! ```
 //!
 //! A value that implements a handler's trait is served in the same way,
-//! `testing::serve(Upper::default(), "hello\n")`; its `setup` and `finish` are called too. Datagrams
-//! have [`serve_datagram`].
+//! `testing::serve(Upper::default(), "hello\n")`; its `setup` and `finish` are called too.
+//! Datagrams have [`serve_datagram`].
 //!
 //! Nothing of a sandbox is tested here: neither its limits nor its permissions, nor the host's
 //! timeouts. A panic of the handler is a panic of the test.
@@ -46,8 +46,8 @@ pub(crate) mod host;
 /// Lets `handler` serve `client`, which may be the bytes that it sends, and returns the outcome.
 ///
 /// `handler` is a function that takes a [`Connection`], a value of a
-/// [`StreamHandler`](crate::StreamHandler), or one of a [`StreamRequestHandler`]. The compiler infers
-/// `K`, which tells these apart.
+/// [`StreamHandler`](crate::StreamHandler), or one of a [`StreamRequestHandler`]. The compiler
+/// infers `K`, which tells these apart.
 ///
 /// # Panics
 ///
@@ -61,8 +61,8 @@ pub fn serve<K>(handler: impl Handler<Connection, K>, client: impl Into<Client>)
 /// Lets `handler` serve one datagram, the bytes that `client` sends, and returns the outcome.
 ///
 /// `handler` is a function that takes a [`Datagram`], a value of a
-/// [`DatagramHandler`](crate::DatagramHandler), or one of a [`DatagramRequestHandler`]. The compiler
-/// infers `K`, which tells these apart.
+/// [`DatagramHandler`](crate::DatagramHandler), or one of a [`DatagramRequestHandler`]. The
+/// compiler infers `K`, which tells these apart.
 ///
 /// # Panics
 ///
@@ -232,8 +232,8 @@ impl ServedDatagram {
     }
 }
 
-/// A handler of requests `R`, in one of the shapes that [`serve`] and [`serve_datagram`] take. `K` is
-/// the shape. Nothing outside this crate implements or calls it.
+/// A handler of requests `R`, in one of the shapes that [`serve`] and [`serve_datagram`] take. `K`
+/// is the shape. Nothing outside this crate implements or calls it.
 pub trait Handler<R, K> {
     #[doc(hidden)]
     fn serve(self, request: R) -> Vec<String>;

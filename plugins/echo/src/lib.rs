@@ -9,7 +9,8 @@ use wharf_guest::Connection;
 #[wharf_guest::main]
 fn handle(connection: Connection) -> io::Result<()> {
     loop {
-        // The host allocates exactly as much memory as came, and sends from there: nothing is copied.
+        // The host allocates exactly as much memory as came, and sends from there: nothing is
+        // copied.
         let bytes = connection.read_chunk(64 << 10)?;
         if bytes.is_empty() {
             return Ok(());

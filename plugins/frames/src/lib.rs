@@ -1,5 +1,5 @@
-//! Gives back each message with its bytes reversed. A message is its length, 32 bits big-endian, and
-//! that many bytes.
+//! Gives back each message with its bytes reversed. A message is its length, 32 bits big-endian,
+//! and that many bytes.
 
 #![forbid(unsafe_code)]
 

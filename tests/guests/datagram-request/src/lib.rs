@@ -1,5 +1,5 @@
-//! Does what a datagram's first word says: `empty` writes nothing, `twice A B` writes A and B each by itself, `fail` writes `written` and
-//! fails. Any other text is written as it is.
+//! Does what a datagram's first word says: `empty` writes nothing, `twice A B` writes A and B each
+//! by itself, `fail` writes `written` and fails. Any other text is written as it is.
 
 #![forbid(unsafe_code)]
 

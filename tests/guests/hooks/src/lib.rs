@@ -1,5 +1,5 @@
-//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the error.
-//! Prints the calls of its other hooks.
+//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the
+//! error. Prints the calls of its other hooks.
 
 #![forbid(unsafe_code)]
 

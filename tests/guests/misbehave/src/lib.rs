@@ -1,5 +1,5 @@
-//! Does what the first line from its client says. `handle` lists the commands; any other line is given
-//! back.
+//! Does what the first line from its client says. `handle` lists the commands; any other line is
+//! given back.
 //!
 //! A command that needs a permission answers its outcome, or `error: …`.
 
@@ -79,8 +79,8 @@ fn spin() -> ! {
     }
 }
 
-/// Nothing is done after the call that the compiler could turn into a loop, and no memory is touched: it is
-/// wasm's own stack that ends, not the one in the plugin's memory.
+/// Nothing is done after the call that the compiler could turn into a loop, and no memory is
+/// touched: it is wasm's own stack that ends, not the one in the plugin's memory.
 fn recurse(depth: u64) -> u64 {
     static ENOUGH: AtomicBool = AtomicBool::new(false);
     if ENOUGH.load(Ordering::Relaxed) { depth } else { recurse(depth + 1).rotate_left(3) ^ depth }

@@ -1,5 +1,5 @@
-//! Answers each line in upper case, until the client's end of stream or the line `fail`, at which it fails. Both ways the answers are
-//! sent when it has finished.
+//! Answers each line in upper case, until the client's end of stream or the line `fail`, at which
+//! it fails. Both ways the answers are sent when it has finished.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Writes a line, and then what its client's line asks for: `whole N` is N bytes in one write, `pieces N` is N writes of one byte. It
-//! never flushes.
+//! Writes a line, and then what its client's line asks for: `whole N` is N bytes in one write,
+//! `pieces N` is N writes of one byte. It never flushes.
 
 #![forbid(unsafe_code)]
 
