@@ -173,7 +173,7 @@ macro_rules! __export_options {
 #[macro_export]
 macro_rules! __export_stream {
     ($handler:ty) => {
-        const _: $crate::__private::Session<$handler, $crate::Connection> = $crate::__private::Session::new();
+        const _: fn() = $crate::__private::is_stream_handler::<$handler>;
 
         #[cfg(target_family = "wasm")]
         const _: () = {
@@ -205,7 +205,7 @@ macro_rules! __export_stream {
 #[macro_export]
 macro_rules! __export_datagram {
     ($handler:ty) => {
-        const _: $crate::__private::Session<$handler, $crate::Datagram> = $crate::__private::Session::new();
+        const _: fn() = $crate::__private::is_datagram_handler::<$handler>;
 
         #[cfg(target_family = "wasm")]
         const _: () = {

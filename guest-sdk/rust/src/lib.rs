@@ -41,8 +41,8 @@
 //! `wharf serve` watches. It takes the place of an older file of that name for new clients; clients
 //! that are being served keep the older one.
 //!
-//! Two settings make a plugin cheaper. `opt-level = 3`, `lto = true`, `codegen-units = 1`, `panic =
-//! "abort"` and `strip = true` in the profile make it small.
+//! Two settings make a plugin cheaper. `opt-level = 3`, `lto = true`, `codegen-units = 1`,
+//! `panic = "abort"` and `strip = true` in the profile make it small.
 //! `RUSTFLAGS=-Clink-arg=-zstack-size=65536` gives it a stack of 64 KiB instead of 1 MiB, so that
 //! the host has less to clear for each client. Keep buffers above a few KiB on the heap then, in a
 //! `Vec`.
@@ -195,10 +195,18 @@
 //!
 //! #[wharf_guest::main]
 //! fn handle(connection: Connection) -> Result {
-//! connection.set_timeout(Some(Duration::from_secs(5))); loop { match connection.read_chunk(1024) {
-//! Ok(message) if message.is_empty() => return Ok(()), Ok(message) =>
-//! connection.write_all(&message)?, Err(error) if error.kind() == ErrorKind::TimedOut =>
-//! connection.write_all(b"still there?\n")?, Err(error) => return Err(error.into()), } } }
+//!     connection.set_timeout(Some(Duration::from_secs(5)));
+//!     loop {
+//!         let message = match connection.read_chunk(1024) {
+//!             Err(error) if error.kind() == ErrorKind::TimedOut => b"still there?\n".to_vec(),
+//!             read => read?,
+//!         };
+//!         if message.is_empty() {
+//!             return Ok(());
+//!         }
+//!         connection.write_all(&message)?;
+//!     }
+//! }
 //! ```
 //!
 //! # Hooks
@@ -265,7 +273,10 @@ pub mod __private {
     pub use crate::bindings::stream::exports::wharf::handler::stream_handler::Guest as StreamGuest;
     pub use crate::bindings::stream::wharf::handler::types::Address;
     pub use crate::bindings::{hooks, stream};
-    pub use crate::session::{Session, connection, datagram, handle_error, result, service_actions, verify_request};
+    pub use crate::session::{
+        Session, connection, datagram, handle_error, is_datagram_handler, is_stream_handler, result, service_actions,
+        verify_request,
+    };
     pub use crate::socketserver::{DatagramRequests, StreamRequests};
     #[cfg(target_os = "unknown")]
     pub use crate::stdio::print;

@@ -106,6 +106,12 @@ impl<H: Handles<R>, R: Clone> Session<H, R> {
     }
 }
 
+/// Checks the type in `export!`, so that an error names the trait that it lacks.
+pub fn is_stream_handler<H: StreamHandler>() {}
+
+/// See [`is_stream_handler`].
+pub fn is_datagram_handler<H: DatagramHandler>() {}
+
 /// The connection that this instance serves now.
 pub fn connection() -> Connection {
     Connection::current()
