@@ -69,7 +69,8 @@ pub enum Prefix {
     /// 64 bits, little-endian.
     U64Le,
     /// 7 bits a byte, the least significant first; the top bit of each byte but the last is set.
-    /// Protocol Buffers' varint, or unsigned LEB128, of 64 bits: one to ten bytes.
+    /// Unsigned LEB128 of 64 bits, one to ten bytes; Protocol Buffers'
+    /// [varint](https://protobuf.dev/programming-guides/encoding/#varints).
     Varint,
 }
 
@@ -83,7 +84,7 @@ enum Found {
 
 impl Framing {
     /// Lines of at most `cap` bytes, each ended by `\n` or `\r\n`, which is not part of the frame.
-    /// Written with `\n`.
+    /// A writer ends them with `\n`.
     ///
     /// The last line needs its end as well. [`BufRead::lines`](std::io::BufRead::lines) accepts a
     /// last line without it, but has no cap.
