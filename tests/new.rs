@@ -155,16 +155,21 @@ impl Installed {
             Self::Rust(toolchain) => {
                 assert_eq!(installs, ["rustup target add wasm32-wasip2"]);
                 assert_eq!(builds, ["cargo build --release --target wasm32-wasip2"]);
-                // The same command, for whichever toolchain is here, and where its crates have been compiled before.
+                assert_eq!(commands(readme, "Test"), ["cargo test"]);
+                // The same commands, for whichever toolchain is here, and where its crates have been compiled before.
                 let target_dir = root().join("target/guests");
-                run(toolchain
-                    .cargo(&Checkout::find())
-                    .current_dir(project)
-                    .env_remove("RUSTFLAGS")
-                    .env_remove("CARGO_ENCODED_RUSTFLAGS")
-                    .args(["build", "--release", "--locked", "--target", toolchain.target(), "--target-dir"])
-                    .arg(&target_dir)
-                    .args(toolchain.build_flags()));
+                let cargo = |subcommand: &str, options: &[&str]| {
+                    run(toolchain
+                        .cargo(&Checkout::find())
+                        .current_dir(project)
+                        .env_remove("RUSTFLAGS")
+                        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+                        .args([subcommand, "--release", "--locked", "--target-dir"])
+                        .arg(&target_dir)
+                        .args(options));
+                };
+                cargo("build", &[&["--target", toolchain.target()], toolchain.build_flags()].concat());
+                cargo("test", &[]);
                 let wasm = Path::new("release").join(NAME.replace('-', "_")).with_extension("wasm");
                 let place = project.join("target/wasm32-wasip2").join(&wasm);
                 fs::create_dir_all(place.parent().expect("it has one")).expect("create a folder");

@@ -35,7 +35,7 @@ impl Desk {
     fn run(&self, python: &Path, arguments: &[&str]) -> Run {
         let mut command = Command::new(python);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        command.env("PYTHONPATH", root().join("sdk/python")).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("PYTHONPATH", root().join("guest-sdk/python")).env("PYTHONDONTWRITEBYTECODE", "1");
         let Output { status, stdout, stderr } = command.output().expect("python runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Run { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
@@ -351,7 +351,7 @@ fn an_operators_file_that_is_there_is_left_as_it_is_and_the_line_to_add_is_told(
 #[test]
 fn the_package_has_the_contract_itself() {
     let contract = fs::read(root().join("wit/handler.wit")).expect("it is there");
-    let package = root().join("sdk/python/wharf/wit/handler.wit");
+    let package = root().join("guest-sdk/python/wharf/wit/handler.wit");
     assert!(fs::read(package).expect("it is there") == contract, "the package's source");
     // As pip has installed it, if it has.
     let installed = root().join("target/toolchains/python/sdk/wharf");

@@ -1,4 +1,4 @@
-//! Python scripts that use socketserver, as plugins that `sdk/python` made of them and `cargo xtask examples` has built. Where
+//! Python scripts that use socketserver, as plugins that `guest-sdk/python` made of them and `cargo xtask examples` has built. Where
 //! Python's toolchain could not be had, they are named and left out.
 
 use std::fs;

@@ -24,7 +24,7 @@ fn promises(page: &str) -> Vec<(String, Vec<&str>)> {
 /// Whether a test is there that is not of this crate: `module::…::test` of the host, or `wharf_guest::FILE::test`.
 fn is_unit_test(name: &str) -> bool {
     let (source, path) = match name.strip_prefix("wharf_guest::") {
-        Some(path) => ("guest-sdk/tests", path),
+        Some(path) => ("guest-sdk/rust/tests", path),
         None => ("host/src", name),
     };
     let Some((module, test)) = path.rsplit_once("::") else { return false };

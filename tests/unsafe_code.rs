@@ -10,7 +10,7 @@ use crate::harness::guests::root;
 /// Files with the places that each has.
 const PLACES: [(&str, usize); 16] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
-    ("guest-sdk/src/export.rs", 1),
+    ("guest-sdk/rust/src/export.rs", 1),
     // Memory that is asked for, and given back.
     ("host/src/capacity.rs", 1),
     // Leases of files.

@@ -21,7 +21,7 @@ impl Read for Pieces<'_> {
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let [rule, cap, piece, stream @ ..] = data else { return };
     let cap = usize::from(*cap) * 64;
-    let framing = match rule % 8 {
+    let framing = match rule % 11 {
         0 => Framing::lines(cap),
         1 => Framing::delimiter(*b"\0", cap),
         2 => Framing::delimiter(*b"\r\n\r\n", cap),
@@ -29,7 +29,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         4 => Framing::length_prefix(Prefix::U16Be, cap),
         5 => Framing::length_prefix(Prefix::U16Le, cap),
         6 => Framing::length_prefix(Prefix::U32Be, cap),
-        _ => Framing::length_prefix(Prefix::U32Le, cap),
+        7 => Framing::length_prefix(Prefix::U32Le, cap),
+        8 => Framing::length_prefix(Prefix::U64Be, cap),
+        9 => Framing::length_prefix(Prefix::U64Le, cap),
+        _ => Framing::length_prefix(Prefix::Varint, cap),
     };
     let read = |piece| {
         let frames = framing.reader(Pieces(stream, piece));

@@ -12,11 +12,11 @@ const WIDTH: usize = 100;
 /// Characters of a table's cell.
 const CELL: usize = 200;
 /// Pages that are not wrapped yet. Their links are checked all the same.
-const UNWRAPPED: [&str; 2] = ["examples", "sdk"];
+const UNWRAPPED: [&str; 2] = ["examples", "guest-sdk"];
 /// The book: its links don't lead out of it, because its pages are read without the repository.
 const BOOK: &str = "docs";
 /// Folders of the repository that code spans name files of. `plugins` is not among them: users have folders of that name.
-const FOLDERS: [&str; 10] = ["bench", "docs", "examples", "fuzz", "guest-sdk", "host", "sdk", "tests", "wit", "xtask"];
+const FOLDERS: [&str; 9] = ["bench", "docs", "examples", "fuzz", "guest-sdk", "host", "tests", "wit", "xtask"];
 /// The page that lists the book's others.
 const CONTENTS: &str = "docs/SUMMARY.md";
 

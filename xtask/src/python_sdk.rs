@@ -1,4 +1,4 @@
-//! Builds plugins of Python scripts with `sdk/python`, which is installed for it as users install it.
+//! Builds plugins of Python scripts with `guest-sdk/python`, which is installed for it as users install it.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use crate::checkout::Checkout;
 use crate::folder::Folder;
 use crate::{left_out, step};
 
-const SDK: &str = "sdk/python";
+const SDK: &str = "guest-sdk/python";
 /// Where the built plugins go, from the root.
 const OUTPUT: &str = "target/examples/python-sdk";
 /// What builds the package is fetched.
@@ -54,7 +54,7 @@ pub fn build(checkout: &Checkout, toolchain: &Path) -> Result<(), String> {
             .arg(&plugin)
             .arg("--")
             .args(*arguments);
-        step::run_within(&format!("sdk/python: {name}"), BUILD_LIMIT, &mut command)?;
+        step::run_within(&format!("guest-sdk/python: {name}"), BUILD_LIMIT, &mut command)?;
         // The manifest first: a server that watches takes a plugin without one for unfinished.
         let manifest = plugin.with_extension("toml");
         if manifest.is_file() {
@@ -72,10 +72,10 @@ fn install(checkout: &Checkout, python: &Path, toolchain: &Path) -> PathBuf {
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade", "--target"])
         .arg(&installed)
         .arg(checkout.path(SDK));
-    match step::run_within("sdk/python: installing", INSTALL_LIMIT, &mut pip) {
+    match step::run_within("guest-sdk/python: installing", INSTALL_LIMIT, &mut pip) {
         Ok(()) => installed,
         Err(reason) => {
-            step::say(&format!("sdk/python: used from its source, not installed: {reason}"));
+            step::say(&format!("guest-sdk/python: used from its source, not installed: {reason}"));
             // An older one would pass for this one.
             let _ = fs::remove_dir_all(&installed);
             checkout.path(SDK)

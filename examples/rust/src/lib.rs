@@ -2,35 +2,38 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-/// What a connection needs to keep between its steps; each has one of its own.
-#[derive(Default)]
-struct Handler;
+use wharf_guest::Connection;
 
-impl StreamHandler for Handler {
-    /// Runs first. An error here ends the session.
-    fn setup(&mut self, _: &mut Connection) -> Result {
-        Ok(())
-    }
-
-    /// The conversation.
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        loop {
-            let mut heard = connection.recv(65536)?;
-            if heard.is_empty() {
-                return Ok(());
-            }
-            heard.retain(|&byte| byte != b'\r');
-            heard.make_ascii_uppercase();
-            connection.send(&heard)?;
+/// Serves one client, in a sandbox of its own.
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    loop {
+        let mut bytes = connection.read_chunk(65536)?;
+        if bytes.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// Runs last, after an error of `handle` too.
-    fn finish(&mut self, _: &mut Connection) -> Result {
-        Ok(())
+        bytes.retain(|&byte| byte != b'\r');
+        bytes.make_ascii_uppercase();
+        connection.write_all(&bytes)?;
     }
 }
 
-wharf_guest::export!(Handler);
+#[cfg(test)]
+mod tests {
+    use wharf_guest::testing::{Client, serve};
+
+    use super::*;
+
+    #[test]
+    fn lines_come_back_in_upper_case() {
+        assert_eq!(serve(handle, "hello\r\nthere").text(), "HELLO\nTHERE");
+    }
+
+    #[test]
+    fn the_answer_comes_at_once() {
+        let client = Client::new().sends("hel").sends("lo\n");
+        assert_eq!(serve(handle, client).writes, [b"HEL", b"LO\n"]);
+    }
+}

@@ -1,23 +1,20 @@
-//! Gives back all bytes until end-of-stream, as fast as it can.
+//! Gives back all bytes until the end of the stream, as fast as it can.
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Echo;
+use wharf_guest::Connection;
 
-impl StreamHandler for Echo {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        loop {
-            // The host fills exactly as much memory as came, and sends from the same: nothing is copied in between.
-            let bytes = connection.recv(64 << 10)?;
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            connection.send(&bytes)?;
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    loop {
+        // The host allocates exactly as much memory as came, and sends from there: nothing is
+        // copied.
+        let bytes = connection.read_chunk(64 << 10)?;
+        if bytes.is_empty() {
+            return Ok(());
         }
+        connection.write_all(&bytes)?;
     }
 }
-
-wharf_guest::export!(Echo);

@@ -2,24 +2,20 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Greet;
+use wharf_guest::Connection;
 
-impl StreamHandler for Greet {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        connection.send("你好欢迎你".as_bytes())?;
-        loop {
-            let mut message = connection.recv(64 << 10)?;
-            // Who types the message ends it with the Enter key.
-            if message.is_empty() || message.trim_ascii_end() == b"q" {
-                return Ok(());
-            }
-            message.extend_from_slice("好".as_bytes());
-            connection.send(&message)?;
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    connection.write_all("你好欢迎你".as_bytes())?;
+    loop {
+        let mut message = connection.read_chunk(64 << 10)?;
+        // A message that is typed ends with a line feed.
+        if message.is_empty() || message.trim_ascii_end() == b"q" {
+            return Ok(());
         }
+        message.extend_from_slice("好".as_bytes());
+        connection.write_all(&message)?;
     }
 }
-
-wharf_guest::export!(Greet);

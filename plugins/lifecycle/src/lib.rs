@@ -8,18 +8,18 @@ use wharf_guest::{Connection, Result, StreamHandler, println};
 struct Lifecycle;
 
 impl StreamHandler for Lifecycle {
-    fn setup(&mut self, connection: &mut Connection) -> Result {
-        println!("{} is connect!", connection.client_address());
+    fn setup(&mut self, connection: Connection) -> Result {
+        println!("{} is connect!", connection.peer_addr());
         Ok(())
     }
 
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let message = connection.recv(64 << 10)?;
-        connection.send(&message)?;
+    fn handle(&mut self, connection: Connection) -> Result {
+        let message = connection.read_chunk(64 << 10)?;
+        connection.write_all(&message)?;
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut Connection) -> Result {
+    fn finish(&mut self, _: Connection) -> Result {
         println!("client is disconnect!");
         Ok(())
     }

@@ -2,22 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Talk;
+use wharf_guest::Connection;
 
-impl StreamHandler for Talk {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        loop {
-            let message = connection.recv(64 << 10)?;
-            // Who types the message ends it with the Enter key.
-            if message.is_empty() || message.trim_ascii_end().eq_ignore_ascii_case(b"close") {
-                return Ok(());
-            }
-            connection.send(&message)?;
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    loop {
+        let message = connection.read_chunk(64 << 10)?;
+        // A message that is typed ends with a line feed.
+        if message.is_empty() || message.trim_ascii_end().eq_ignore_ascii_case(b"close") {
+            return Ok(());
         }
+        connection.write_all(&message)?;
     }
 }
-
-wharf_guest::export!(Talk);

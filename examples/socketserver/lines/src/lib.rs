@@ -5,7 +5,8 @@
 use std::io::{BufRead, Read, Write};
 use std::time::Duration;
 
-use wharf_guest::{Result, StreamRequest, StreamRequestHandler};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{StreamRequest, StreamRequestHandler};
 
 #[derive(Default)]
 struct Upper;

@@ -2,20 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler, println};
+use wharf_guest::{Connection, Result, println};
 
-#[derive(Default)]
-struct Upper;
-
-impl StreamHandler for Upper {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let message = connection.recv(1024)?;
-        let data = message.trim_ascii();
-        println!("Received from {}:", connection.client_address());
-        println!("{}", str::from_utf8(data)?);
-        connection.send(&data.to_ascii_uppercase())?;
-        Ok(())
-    }
+#[wharf_guest::main]
+fn handle(connection: Connection) -> Result {
+    let message = connection.read_chunk(1024)?;
+    let data = message.trim_ascii();
+    println!("Received from {}:", connection.peer_addr());
+    println!("{}", str::from_utf8(data)?);
+    connection.write_all(&data.to_ascii_uppercase())?;
+    Ok(())
 }
-
-wharf_guest::export!(Upper);

@@ -1,25 +1,22 @@
-//! Talks with each client for as long as it likes, with all of them at once. The twin of `threading_tcp.py`.
+//! Talks with each client for as long as it likes, with all of them at once. The twin of
+//! `threading_tcp.py`.
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Echo;
+use wharf_guest::Connection;
 
-impl StreamHandler for Echo {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let port = connection.client_address().port().unwrap_or_default();
-        loop {
-            let data = connection.recv(1024)?;
-            if data.is_empty() {
-                return Ok(());
-            }
-            let mut response = format!("{port}: ").into_bytes();
-            response.extend(data);
-            connection.send(&response)?;
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    let port = connection.peer_addr().port().unwrap_or_default();
+    loop {
+        let data = connection.read_chunk(1024)?;
+        if data.is_empty() {
+            return Ok(());
         }
+        let mut response = format!("{port}: ").into_bytes();
+        response.extend(data);
+        connection.write_all(&response)?;
     }
 }
-
-wharf_guest::export!(Echo);

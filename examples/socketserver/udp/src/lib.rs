@@ -2,19 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Datagram, DatagramHandler, Result, println};
+use wharf_guest::{Datagram, Result, println};
 
-#[derive(Default)]
-struct Upper;
-
-impl DatagramHandler for Upper {
-    fn handle(&mut self, datagram: &mut Datagram) -> Result {
-        let data = datagram.packet().trim_ascii();
-        println!("{} wrote:", datagram.client_address());
-        println!("{}", str::from_utf8(data)?);
-        datagram.send_to(&data.to_ascii_uppercase(), &datagram.client_address())?;
-        Ok(())
-    }
+#[wharf_guest::main]
+fn handle(datagram: Datagram) -> Result {
+    let data = datagram.packet().trim_ascii();
+    println!("{} wrote:", datagram.peer_addr());
+    println!("{}", str::from_utf8(data)?);
+    datagram.send_to(&data.to_ascii_uppercase(), &datagram.peer_addr())?;
+    Ok(())
 }
-
-wharf_guest::export!(datagram = Upper);

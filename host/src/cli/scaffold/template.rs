@@ -38,11 +38,11 @@ macro_rules! sources {
 
 const CONTRACT: &[TemplateFile] = sources!("wit" to "wit/": "handler.wit");
 
-const SDK: &[TemplateFile] = sources!("guest-sdk" to "wharf-guest/":
-    "Cargo.toml" "doc/upper.toml" "src/address.rs" "src/bindings.rs" "src/connection.rs" "src/datagram.rs"
-    "src/error_code.rs" "src/export.rs" "src/fake_host.rs" "src/framing.rs" "src/framing/reader.rs"
-    "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/lib.rs" "src/request.rs" "src/request/tests.rs"
-    "src/session.rs" "src/stdio.rs");
+const SDK: &[TemplateFile] = sources!("guest-sdk/rust" to "wharf-guest/":
+    "Cargo.toml" "doc/upper.toml" "macros/Cargo.toml" "macros/src/lib.rs" "src/address.rs" "src/bindings.rs"
+    "src/connection.rs" "src/datagram.rs" "src/error_code.rs" "src/export.rs" "src/framing.rs" "src/framing/reader.rs"
+    "src/framing/tests.rs" "src/framing/writer.rs" "src/handler.rs" "src/host.rs" "src/lib.rs" "src/session.rs"
+    "src/socketserver.rs" "src/stdio.rs" "src/testing.rs" "src/testing/host.rs" "wit/handler.wit");
 
 impl Language {
     pub fn name(self) -> &'static str {
@@ -89,7 +89,8 @@ impl Language {
                 "upper-assemblyscript.toml"),
         };
         match self {
-            Self::Rust => vec![own, CONTRACT, SDK],
+            // The SDK has the contract with it.
+            Self::Rust => vec![own, SDK],
             // An ordinary program, which knows nothing of the contract.
             Self::Go => vec![own],
             _ => vec![own, CONTRACT],
@@ -114,13 +115,15 @@ impl Language {
             (format!(":{port}"), ":9999"),
             (format!("127.0.0.1 {port}"), "127.0.0.1 9999"),
             ("../../wit".to_owned(), "wit"),
-            ("../../guest-sdk".to_owned(), "wharf-guest"),
+            ("../../guest-sdk/rust".to_owned(), "wharf-guest"),
         ];
         let change = |text: &str| changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
         let file = |source: &TemplateFile| {
             let content = match str::from_utf8(source.content) {
-                Ok(text) if source.path == "wharf-guest/Cargo.toml" => standing_alone(text).into_bytes(),
-                Ok(text) if source.path.starts_with("wharf-guest/") => text.as_bytes().to_owned(),
+                Ok(text) if source.path.starts_with("wharf-guest/") => match source.path.ends_with("Cargo.toml") {
+                    true => standing_alone(text).into_bytes(),
+                    false => text.as_bytes().to_owned(),
+                },
                 Ok(text) => change(text).into_bytes(),
                 Err(_) => source.content.to_owned(),
             };

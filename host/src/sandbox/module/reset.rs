@@ -1,6 +1,6 @@
 //! Puts a sandbox back into its first state, byte by byte, so that the next request has a fresh one without one being made.
 //!
-//! All that a handler's code can change is its memory and its mutable globals: [`rewrite`](crate::plugin::flatten::rewrite) has looked, and names
+//! All that a handler's code can change is its memory and its mutable globals: [`flatten`](crate::plugin::flatten) has looked, and names
 //! them. What its memory and its globals begin with is learnt from an instance in which nothing was called yet.
 
 use std::sync::{Arc, OnceLock};

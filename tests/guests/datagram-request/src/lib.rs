@@ -1,11 +1,12 @@
-//! Does what a datagram's first word says: `empty` writes nothing, `twice A B` writes A and B each by itself, `fail` writes `written` and
-//! fails. Any other text is written as it is.
+//! Does what a datagram's first word says: `empty` writes nothing, `twice A B` writes A and B each
+//! by itself, `fail` writes `written` and fails. Any other text is written as it is.
 
 #![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
 
-use wharf_guest::{DatagramRequest, DatagramRequestHandler, Result};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{DatagramRequest, DatagramRequestHandler};
 
 #[derive(Default)]
 struct Replies;

@@ -2,16 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Embedded;
+use wharf_guest::Connection;
 
-impl StreamHandler for Embedded {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        connection.send(b"embedded")?;
-        Ok(())
-    }
+#[wharf_guest::main(manifest = "manifest.toml")]
+fn handle(connection: Connection) -> io::Result<()> {
+    connection.write_all(b"embedded")
 }
-
-wharf_guest::export!(Embedded, manifest = "manifest.toml");

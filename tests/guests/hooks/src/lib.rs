@@ -1,14 +1,13 @@
-//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the error. Prints what else its hooks are
-//! called for.
+//! Turns clients from 127.0.0.2 away, and fails for all others, with the line they send as the
+//! error. Prints the calls of its other hooks.
 
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 
-use wharf_guest::{Address, Connection, Result, ServerHooks, StreamHandler, println};
+use wharf_guest::{Address, Connection, Result, ServerHooks, println};
 
-#[derive(Default)]
 struct Hooks;
 
 impl ServerHooks for Hooks {
@@ -25,12 +24,9 @@ impl ServerHooks for Hooks {
     }
 }
 
-impl StreamHandler for Hooks {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let mut line = String::new();
-        BufReader::new(connection).read_line(&mut line)?;
-        Err(line.trim_end())?
-    }
+#[wharf_guest::main(hooks = Hooks)]
+fn handle(connection: Connection) -> Result {
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    Err(line.trim_end())?
 }
-
-wharf_guest::export!(Hooks, hooks = Hooks);

@@ -2,22 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Lower;
+use wharf_guest::Connection;
 
-impl StreamHandler for Lower {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let message = connection.recv(1024)?;
-        let answer = match str::from_utf8(&message) {
-            Ok(text) => text.trim().to_lowercase().into_bytes(),
-            // No text, or text cut inside a character: what isn't ASCII stays as it is.
-            Err(_) => message.trim_ascii().to_ascii_lowercase(),
-        };
-        connection.send(&answer)?;
-        Ok(())
-    }
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    let message = connection.read_chunk(1024)?;
+    let answer = match str::from_utf8(&message) {
+        Ok(text) => text.trim().to_lowercase().into_bytes(),
+        // No text, or text cut inside a character: bytes that are not ASCII stay as they are.
+        Err(_) => message.trim_ascii().to_ascii_lowercase(),
+    };
+    connection.write_all(&answer)
 }
-
-wharf_guest::export!(Lower);

@@ -1,5 +1,6 @@
-//! Does what the first line of a datagram says. `Misbehave::handle` lists what that can be; any other datagram is given back. Turns
-//! clients from 127.0.0.2 away, and prints what its handle-error is told.
+//! Does what the first line of a datagram says. `Misbehave::handle` lists the commands; any other
+//! datagram is given back. Turns clients from 127.0.0.2 away, and prints the errors that its
+//! handle-error gets.
 
 #![forbid(unsafe_code)]
 
@@ -14,16 +15,16 @@ mod variable;
 struct Misbehave;
 
 impl DatagramHandler for Misbehave {
-    fn setup(&mut self, datagram: &mut Datagram) -> Result {
-        match first_line(datagram) {
+    fn setup(&mut self, datagram: Datagram) -> Result {
+        match first_line(&datagram) {
             "phases" => Ok(datagram.reply(b"setup")?),
             "fail-setup" => Err("asked to fail")?,
             _ => Ok(()),
         }
     }
 
-    fn handle(&mut self, datagram: &mut Datagram) -> Result {
-        let line = first_line(datagram);
+    fn handle(&mut self, datagram: Datagram) -> Result {
+        let line = first_line(&datagram);
         let (command, argument) = line.split_once(' ').unwrap_or((line, ""));
         let answer = match command {
             "panic" => panic!("asked to panic"),
@@ -34,7 +35,7 @@ impl DatagramHandler for Misbehave {
                 let (address, text) = argument.split_once(' ').ok_or("to ADDRESS TEXT")?;
                 tell(datagram.send_to(text.as_bytes(), &address_from(address)?))
             }
-            "ends" => format!("{} {}", datagram.client_address(), datagram.server_address()),
+            "ends" => format!("{} {}", datagram.peer_addr(), datagram.local_addr()),
             "large" => tell(datagram.reply(&vec![b'x'; argument.parse()?])),
             "env" => variable::variable(argument).unwrap_or_else(|| "unset".into()),
             "phases" => "handle".into(),
@@ -45,8 +46,8 @@ impl DatagramHandler for Misbehave {
         Ok(())
     }
 
-    fn finish(&mut self, datagram: &mut Datagram) -> Result {
-        match first_line(datagram) {
+    fn finish(&mut self, datagram: Datagram) -> Result {
+        match first_line(&datagram) {
             "phases" | "fail-handle" | "fail-setup" => Ok(datagram.reply(b"finish")?),
             _ => Ok(()),
         }

@@ -1,4 +1,5 @@
-//! What lies outside the sandbox, for the target whose standard library reaches nothing: the same as `system.rs`, through WASI.
+//! What lies outside the sandbox, for the target whose standard library reaches nothing: the same
+//! as `system.rs`, through WASI.
 
 use std::io;
 use std::time::Duration;

@@ -2,17 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_guest::{Connection, Result, StreamHandler};
+use std::io;
 
-#[derive(Default)]
-struct Facts;
+use wharf_guest::Connection;
 
-impl StreamHandler for Facts {
-    fn handle(&mut self, connection: &mut Connection) -> Result {
-        let facts = format!("{} {}\n", connection.client_address(), connection.server_address());
-        connection.send(facts.as_bytes())?;
-        Ok(())
-    }
+#[wharf_guest::main]
+fn handle(connection: Connection) -> io::Result<()> {
+    writeln!(connection, "{} {}", connection.peer_addr(), connection.local_addr())
 }
-
-wharf_guest::export!(Facts);

@@ -1,11 +1,12 @@
-//! Answers each line in upper case, until the client's end of stream or the line `fail`, at which it fails. Both ways the answers are
-//! sent when it has finished.
+//! Answers each line in upper case, until the client's end of stream or the line `fail`, at which
+//! it fails. Both ways the answers are sent when it has finished.
 
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, Write};
 
-use wharf_guest::{Result, StreamRequest, StreamRequestHandler};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{StreamRequest, StreamRequestHandler};
 
 #[derive(Default)]
 struct Lines;

@@ -1,11 +1,12 @@
-//! Writes a line, and then what its client's line asks for: `whole N` is N bytes in one write, `pieces N` is N writes of one byte. It
-//! never flushes.
+//! Writes a line, and then what its client's line asks for: `whole N` is N bytes in one write,
+//! `pieces N` is N writes of one byte. It never flushes.
 
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, Write};
 
-use wharf_guest::{Result, StreamRequest, StreamRequestHandler};
+use wharf_guest::Result;
+use wharf_guest::socketserver::{StreamRequest, StreamRequestHandler};
 
 #[derive(Default)]
 struct Unbuffered;

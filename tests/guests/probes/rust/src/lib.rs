@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write;
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -12,24 +11,24 @@ use wharf_guest::{Connection, Result, StreamHandler, println};
 struct Probe;
 
 impl StreamHandler for Probe {
-    fn setup(&mut self, connection: &mut Connection) -> Result {
+    fn setup(&mut self, connection: Connection) -> Result {
         Ok(writeln!(connection, "setup")?)
     }
 
-    fn handle(&mut self, connection: &mut Connection) -> Result {
+    fn handle(&mut self, connection: Connection) -> Result {
         loop {
-            let message = connection.recv(1024)?;
+            let message = connection.read_chunk(1024)?;
             if message.is_empty() {
                 return Ok(());
             }
             let line = str::from_utf8(&message)?.trim_end();
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("addresses", _) => {
-                    writeln!(connection, "{} {}", connection.client_address(), connection.server_address())?;
+                    writeln!(connection, "{} {}", connection.peer_addr(), connection.local_addr())?;
                 }
                 ("timeout", milliseconds) => {
                     connection.set_timeout(Some(Duration::from_millis(milliseconds.parse()?)));
-                    if let Err(error) = connection.recv(1024) {
+                    if let Err(error) = connection.read_chunk(1024) {
                         writeln!(connection, "{error}")?;
                     }
                     connection.set_timeout(None);
@@ -49,7 +48,7 @@ impl StreamHandler for Probe {
         }
     }
 
-    fn finish(&mut self, connection: &mut Connection) -> Result {
+    fn finish(&mut self, connection: Connection) -> Result {
         Ok(writeln!(connection, "finish")?)
     }
 }

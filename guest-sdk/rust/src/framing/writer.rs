@@ -26,13 +26,15 @@ impl<W> FrameWriter<W> {
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Writes `frame` with its delimiter or prefix. It doesn't flush the stream; a [`Connection`](crate::Connection) needs no flushing.
+    /// Writes `frame` with its delimiter or prefix. It does not flush the stream; a
+    /// [`Connection`](crate::Connection) needs no flushing.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the frame could not be read again by the same [`Framing`]: it is longer than the cap, or than its prefix can
-    ///   tell, or its delimiter would be found too soon. Nothing was written.
-    /// - Whatever the stream gives. A part of the frame may have been written.
+    /// - `InvalidInput`: the same [`Framing`] could not read the frame again. It is longer than the
+    ///   cap or than its prefix can express, or its delimiter would be found too early. Nothing was
+    ///   written.
+    /// - Any error of the stream. A part of the frame may have been written.
     pub fn write_frame(&mut self, frame: &[u8]) -> io::Result<()> {
         self.buffer.clear();
         if frame.len() > self.framing.cap {
@@ -50,7 +52,8 @@ impl<W: Write> FrameWriter<W> {
             Rule::Delimiter(delimiter) => {
                 self.buffer.extend_from_slice(frame);
                 self.buffer.extend_from_slice(delimiter);
-                // Looking through the frame alone would miss a delimiter that begins in it and ends in the real one.
+                // A search of the frame alone would miss a delimiter that begins in it and ends in
+                // the real one.
                 if memmem::find(&self.buffer, delimiter) != Some(frame.len()) {
                     return Err(invalid("a frame has its delimiter inside".into()));
                 }

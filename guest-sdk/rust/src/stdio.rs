@@ -1,11 +1,11 @@
-//! Printing, on the target whose standard library prints to nowhere.
+//! Printing on the target whose standard library discards it.
 //!
-//! `wasm32-wasip2` needs none of this: there the macros are the standard library's own.
+//! On the other targets the macros are the standard library's own.
 
 #[cfg(not(target_os = "unknown"))]
 pub use std::{eprintln, println};
 
-/// Nothing to do: the standard library says on standard error where a plugin panicked.
+/// Nothing to do: the standard library prints a panic's message to standard error.
 #[cfg(not(target_os = "unknown"))]
 pub(crate) fn report_panics() {}
 
@@ -22,8 +22,8 @@ mod unknown {
     /// WASI takes no more in one blocking write.
     const WRITE_MAX: usize = 4096;
 
-    /// Writes `text` to standard output, or to standard error. As there is nobody to tell, it
-    /// stops at the first failure.
+    /// Writes `text` to standard output or to standard error, up to the first failure, which has no
+    /// receiver.
     pub fn print(to_stderr: bool, text: Arguments<'_>) {
         let stream = if to_stderr { stderr::get_stderr() } else { stdout::get_stdout() };
         for chunk in text.to_string().as_bytes().chunks(WRITE_MAX) {
@@ -33,16 +33,15 @@ mod unknown {
         }
     }
 
-    /// Makes a panic's message reach the host.
+    /// Sends a panic's message to standard error.
     pub fn report_panics() {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| std::panic::set_hook(Box::new(|panic| print(true, format_args!("{panic}\n")))));
     }
 }
 
-/// `println!` that reaches the operator's log on every target.
-///
-/// On `wasm32-wasip2` it is the standard library's own, which does as well there.
+/// `println!` that reaches the operator's log on every target. On `wasm32-wasip2` it is the
+/// standard library's own.
 #[cfg(target_os = "unknown")]
 #[macro_export]
 macro_rules! println {
@@ -50,9 +49,8 @@ macro_rules! println {
     ($($text:tt)*) => { $crate::__private::print(false, ::std::format_args!("{}\n", ::std::format_args!($($text)*))) };
 }
 
-/// `eprintln!` that reaches the operator's log on every target.
-///
-/// On `wasm32-wasip2` it is the standard library's own, which does as well there.
+/// `eprintln!` that reaches the operator's log on every target. On `wasm32-wasip2` it is the
+/// standard library's own.
 #[cfg(target_os = "unknown")]
 #[macro_export]
 macro_rules! eprintln {

@@ -1,4 +1,4 @@
-//! Where a connection or a datagram comes from and where it arrived.
+//! The addresses of a connection or a datagram.
 
 use std::error::Error;
 use std::fmt;
@@ -8,21 +8,23 @@ use std::path::{Path, PathBuf};
 
 use crate::bindings::stream::wharf::handler::types;
 
-/// One end of a socket: a connection's, or where a datagram comes from or goes to.
+/// One end of a connection, or the source or destination of a datagram.
 ///
-/// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`; a Unix socket's is its path, or
-/// `unnamed` for the end that has none, as a client's seldom has.
+/// Its text is what `SocketAddr` prints, `127.0.0.1:9999` or `[::1]:80`. A Unix socket's text is
+/// its path, or `unnamed` where it has none, as is usual for clients. IPv6 addresses have no scope
+/// here: the host does not tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
-    /// An address of the internet, version 4 or 6, and a port.
+    /// An IPv4 or IPv6 address and a port.
     Inet(SocketAddr),
-    /// A Unix socket's path, if it has one; `@` and a name for one in Linux's abstract namespace, which has no file.
+    /// A Unix socket's path, if it has one. `@` and a name stand for a socket in Linux's abstract
+    /// namespace, which has no file.
     Unix(Option<PathBuf>),
 }
 
 impl Address {
-    /// The IP address, without the port; none for a Unix socket.
+    /// The IP address without the port; `None` for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Address::Inet(address) => Some(address.ip()),
@@ -30,7 +32,7 @@ impl Address {
         }
     }
 
-    /// The port; none for a Unix socket.
+    /// The port; `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {
             Address::Inet(address) => Some(address.port()),
@@ -38,7 +40,7 @@ impl Address {
         }
     }
 
-    /// The path of a Unix socket that has one.
+    /// The path of a Unix socket; `None` where it has none, and for an IP address.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Address::Inet(_) => None,
@@ -48,40 +50,34 @@ impl Address {
 
     pub(crate) fn from_contract(address: types::Address) -> Self {
         match address {
-            types::Address::Inet(types::InetAddress { ip, port }) => Address::Inet(socket_addr(&ip, port)),
+            types::Address::Inet(types::InetAddress { ip, port }) => {
+                let ip: IpAddr =
+                    ip.parse().unwrap_or_else(|_| panic!("the host broke the contract: {ip:?} is no IP address"));
+                Address::Inet(SocketAddr::new(ip, port))
+            }
             types::Address::Unix(path) => Address::Unix(path.map(PathBuf::from)),
         }
     }
 
-    /// Fails for a path that isn't UTF-8, as the contract's paths are text.
+    /// # Errors
+    /// `InvalidInput` for an address that the contract cannot express: a path that is not UTF-8, an
+    /// IPv6 address with a scope.
     pub(crate) fn to_contract(&self) -> io::Result<types::Address> {
+        let invalid = |what| io::Error::new(ErrorKind::InvalidInput, what);
         Ok(match self {
-            Address::Inet(address) => types::Address::Inet(inet_address(*address)),
+            Address::Inet(SocketAddr::V6(address)) if address.scope_id() != 0 => {
+                return Err(invalid("an IPv6 address with a scope can't be sent to"));
+            }
+            Address::Inet(address) => {
+                types::Address::Inet(types::InetAddress { ip: address.ip().to_string(), port: address.port() })
+            }
             Address::Unix(None) => types::Address::Unix(None),
             Address::Unix(Some(path)) => {
-                let path =
-                    path.to_str().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path isn't UTF-8"))?;
+                let path = path.to_str().ok_or_else(|| invalid("the path isn't UTF-8"))?;
                 types::Address::Unix(Some(path.to_owned()))
             }
         })
     }
-}
-
-/// The bracketed form knows a scope, as in `fe80::1%3`, which `IpAddr` alone doesn't.
-fn socket_addr(ip: &str, port: u16) -> SocketAddr {
-    ip.parse()
-        .map(|ip: IpAddr| SocketAddr::new(ip, port))
-        .or_else(|_| format!("[{ip}]:{port}").parse())
-        .unwrap_or_else(|_| panic!("the host broke the contract: {ip:?} is no IP address"))
-}
-
-/// Names a scope as [`socket_addr`] reads it, which `IpAddr` alone has none of.
-fn inet_address(address: SocketAddr) -> types::InetAddress {
-    let ip = match address {
-        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
-        _ => address.ip().to_string(),
-    };
-    types::InetAddress { ip, port: address.port() }
 }
 
 impl fmt::Display for Address {
@@ -111,8 +107,9 @@ impl TryFrom<Address> for SocketAddr {
     }
 }
 
-/// The address is a Unix socket's, which no [`SocketAddr`] can hold.
+/// The error of a conversion to [`SocketAddr`]: the address is a Unix socket's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotInet;
 
 impl fmt::Display for NotInet {
@@ -135,7 +132,6 @@ mod tests {
     fn prints_as_the_standard_library_does() {
         assert_eq!(inet("127.0.0.1", 9999).to_string(), "127.0.0.1:9999");
         assert_eq!(inet("::1", 80).to_string(), "[::1]:80");
-        assert_eq!(inet("fe80::1%3", 80).to_string(), "[fe80::1%3]:80");
         let named = types::Address::Unix(Some("/run/upper.sock".into()));
         assert_eq!(Address::from_contract(named).to_string(), "/run/upper.sock");
         assert_eq!(Address::from_contract(types::Address::Unix(None)).to_string(), "unnamed");
@@ -152,16 +148,17 @@ mod tests {
     #[test]
     fn goes_back_to_the_host_as_it_came() {
         let unix = |path: &str| Address::Unix(Some(path.into()));
-        for address in [
-            inet("127.0.0.1", 9999),
-            inet("::1", 80),
-            inet("fe80::1%3", 80),
-            unix("/run/upper.sock"),
-            unix("@upper"),
-            Address::Unix(None),
-        ] {
+        for address in
+            [inet("127.0.0.1", 9999), inet("::1", 80), unix("/run/upper.sock"), unix("@upper"), Address::Unix(None)]
+        {
             assert_eq!(Address::from_contract(address.to_contract().unwrap()), address);
         }
+    }
+
+    #[test]
+    fn an_address_with_a_scope_is_an_error() {
+        let scoped: SocketAddr = "[fe80::1%3]:80".parse().unwrap();
+        assert_eq!(Address::from(scoped).to_contract().unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[cfg(unix)]

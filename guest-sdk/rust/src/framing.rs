@@ -1,8 +1,9 @@
-//! Messages on a stream, which knows none: the "sticky packet" problem.
+//! Messages on a stream of bytes.
 //!
-//! A TCP connection carries bytes, not messages. What the client sent at once may arrive in pieces, and what it sent one
-//! by one may arrive joined. A [`Framing`] is a rule that says where each message ends; a [`FrameReader`] finds the
-//! messages, here called frames, however the bytes were split or joined, and a [`FrameWriter`] writes them.
+//! A TCP connection carries bytes, not messages. A message may arrive in pieces, and several may
+//! arrive joined. A [`Framing`] is a rule for the end of each message. A [`FrameReader`] finds the
+//! messages, here called frames, however the bytes were split or joined, and a [`FrameWriter`]
+//! writes them.
 //!
 //! ```
 //! use wharf_guest::framing::{Framing, Prefix};
@@ -32,10 +33,10 @@ use memchr::memmem;
 pub use reader::FrameReader;
 pub use writer::FrameWriter;
 
-/// Where each frame of a stream ends, and how long a frame may be.
+/// The rule for the end of each frame of a stream, and a cap on its length.
 ///
-/// The cap counts the bytes of the frame itself, without delimiter or prefix. It bounds what a client can make the
-/// plugin keep: choose it well below the plugin's `limits.memory`.
+/// The cap counts the bytes of the frame itself, without delimiter or prefix. It bounds the memory
+/// that a client can make the plugin use: choose it well below the plugin's `limits.memory`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Framing {
     rule: Rule,
@@ -49,18 +50,31 @@ enum Rule {
     Length(Prefix),
 }
 
-/// How a length is written in front of a frame: its width in bits, and big-endian or little-endian.
+/// The form of the length in front of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it all")]
+#[non_exhaustive]
 pub enum Prefix {
+    /// 8 bits: frames of up to 255 bytes.
     U8,
+    /// 16 bits, big-endian.
     U16Be,
+    /// 16 bits, little-endian.
     U16Le,
+    /// 32 bits, big-endian.
     U32Be,
+    /// 32 bits, little-endian.
     U32Le,
+    /// 64 bits, big-endian.
+    U64Be,
+    /// 64 bits, little-endian.
+    U64Le,
+    /// 7 bits a byte, the least significant first; the top bit of each byte but the last is set.
+    /// Unsigned LEB128 of 64 bits, one to ten bytes; Protocol Buffers'
+    /// [varint](https://protobuf.dev/programming-guides/encoding/#varints).
+    Varint,
 }
 
-/// What the bytes at the front of a stream are.
+/// The meaning of the bytes at the front of a stream.
 enum Found {
     /// The frame is at `payload`, and the next one begins at `end`.
     Frame { payload: Range<usize>, end: usize },
@@ -69,10 +83,11 @@ enum Found {
 }
 
 impl Framing {
-    /// Lines of at most `cap` bytes, each ended by `\n` or `\r\n`, which is not part of the frame. Written with `\n`.
+    /// Lines of at most `cap` bytes, each ended by `\n` or `\r\n`, which is not part of the frame.
+    /// A writer ends them with `\n`.
     ///
-    /// The last line must be ended as well; where clients may leave that out, [`BufRead::lines`](std::io::BufRead::lines)
-    /// is more lenient, but has no cap.
+    /// The last line needs its end as well. [`BufRead::lines`](std::io::BufRead::lines) accepts a
+    /// last line without it, but has no cap.
     pub fn lines(cap: usize) -> Self {
         Self { rule: Rule::Line, cap }
     }
@@ -88,7 +103,8 @@ impl Framing {
         Self { rule: Rule::Delimiter(delimiter.into()), cap }
     }
 
-    /// Frames of at most `cap` bytes, each with its length in front of it, which doesn't count itself.
+    /// Frames of at most `cap` bytes, each with its length in front of it. The length does not
+    /// count the prefix.
     pub fn length_prefix(prefix: Prefix, cap: usize) -> Self {
         Self { rule: Rule::Length(prefix), cap }
     }
@@ -103,7 +119,8 @@ impl Framing {
         FrameWriter::new(self.clone(), stream)
     }
 
-    /// Looks for a frame at the front of `bytes`, of which the first `searched` were looked through before.
+    /// Looks for a frame at the front of `bytes`, of which the first `searched` were looked through
+    /// before.
     fn find(&self, bytes: &[u8], searched: usize) -> io::Result<Found> {
         match &self.rule {
             Rule::Line => {
@@ -132,61 +149,98 @@ impl Framing {
     }
 
     fn length_prefixed(&self, bytes: &[u8], prefix: Prefix) -> io::Result<Found> {
-        let Some(length) = prefix.decode(bytes) else { return Ok(Found::Part { searched: 0 }) };
+        let Some((length, width)) = prefix.decode(bytes)? else { return Ok(Found::Part { searched: 0 }) };
         if length > self.cap {
             return Err(invalid(format!("a frame of {length} bytes is longer than the cap of {} bytes", self.cap)));
         }
-        let payload = prefix.width()..prefix.width() + length;
+        let payload = width..width.saturating_add(length);
         if bytes.len() < payload.end {
             return Ok(Found::Part { searched: 0 });
         }
         Ok(Found::Frame { end: payload.end, payload })
     }
 
-    /// The bytes of the longest frame with all that belongs to it. Among so many, [`find`](Self::find) finds a frame or an error.
+    /// The length of the longest frame with its delimiter or prefix. Among so many bytes,
+    /// [`find`](Self::find) finds a frame or an error.
     fn longest(&self) -> usize {
         let around = match &self.rule {
             Rule::Line => b"\r\n".len(),
             Rule::Delimiter(delimiter) => delimiter.len(),
-            Rule::Length(prefix) => prefix.width(),
+            Rule::Length(prefix) => prefix.max_width(),
         };
         self.cap.saturating_add(around)
     }
 }
 
 impl Prefix {
-    fn width(self) -> usize {
+    /// The most bytes that a length may take.
+    fn max_width(self) -> usize {
         match self {
             Prefix::U8 => 1,
             Prefix::U16Be | Prefix::U16Le => 2,
             Prefix::U32Be | Prefix::U32Le => 4,
+            Prefix::U64Be | Prefix::U64Le => 8,
+            Prefix::Varint => 10,
         }
     }
 
-    /// The length at the front of `bytes`, if all of it is there. One beyond `usize` is beyond every cap.
-    fn decode(self, bytes: &[u8]) -> Option<usize> {
+    /// The length at the front of `bytes` and the bytes that it takes; `None` if some are missing.
+    /// A length beyond `usize` is beyond every cap.
+    fn decode(self, bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
         let length = match self {
-            Prefix::U8 => u32::from(*bytes.first()?),
-            Prefix::U16Be => u16::from_be_bytes(*bytes.first_chunk()?).into(),
-            Prefix::U16Le => u16::from_le_bytes(*bytes.first_chunk()?).into(),
-            Prefix::U32Be => u32::from_be_bytes(*bytes.first_chunk()?),
-            Prefix::U32Le => u32::from_le_bytes(*bytes.first_chunk()?),
+            Prefix::U8 => bytes.first().map(|&byte| byte.into()),
+            Prefix::U16Be => bytes.first_chunk().map(|&bytes| u16::from_be_bytes(bytes).into()),
+            Prefix::U16Le => bytes.first_chunk().map(|&bytes| u16::from_le_bytes(bytes).into()),
+            Prefix::U32Be => bytes.first_chunk().map(|&bytes| u32::from_be_bytes(bytes).into()),
+            Prefix::U32Le => bytes.first_chunk().map(|&bytes| u32::from_le_bytes(bytes).into()),
+            Prefix::U64Be => bytes.first_chunk().map(|&bytes| u64::from_be_bytes(bytes)),
+            Prefix::U64Le => bytes.first_chunk().map(|&bytes| u64::from_le_bytes(bytes)),
+            Prefix::Varint => return varint(bytes),
         };
-        Some(usize::try_from(length).unwrap_or(usize::MAX))
+        Ok(length.map(|length| (saturated(length), self.max_width())))
     }
 
-    /// Appends `length`; none if it doesn't fit.
+    /// Appends `length`; `None` if it does not fit.
     fn encode(self, length: usize, out: &mut Vec<u8>) -> Option<()> {
-        let length = u32::try_from(length).ok()?;
+        let mut length = u64::try_from(length).ok()?;
         match self {
             Prefix::U8 => out.push(length.try_into().ok()?),
             Prefix::U16Be => out.extend(u16::try_from(length).ok()?.to_be_bytes()),
             Prefix::U16Le => out.extend(u16::try_from(length).ok()?.to_le_bytes()),
-            Prefix::U32Be => out.extend(length.to_be_bytes()),
-            Prefix::U32Le => out.extend(length.to_le_bytes()),
+            Prefix::U32Be => out.extend(u32::try_from(length).ok()?.to_be_bytes()),
+            Prefix::U32Le => out.extend(u32::try_from(length).ok()?.to_le_bytes()),
+            Prefix::U64Be => out.extend(length.to_be_bytes()),
+            Prefix::U64Le => out.extend(length.to_le_bytes()),
+            Prefix::Varint => {
+                while length > 0x7f {
+                    out.push(length as u8 | 0x80);
+                    length >>= 7;
+                }
+                out.push(length as u8);
+            }
         }
         Some(())
     }
+}
+
+/// [`Prefix::decode`] for [`Prefix::Varint`].
+fn varint(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let mut length = 0_u64;
+    for (at, &byte) in bytes.iter().enumerate() {
+        // The tenth byte has the last bit of 64.
+        if at == 9 && byte > 1 {
+            return Err(invalid("a length is longer than 64 bits".into()));
+        }
+        length |= u64::from(byte & 0x7f) << (7 * at);
+        if byte <= 0x7f {
+            return Ok(Some((saturated(length), at + 1)));
+        }
+    }
+    Ok(None)
+}
+
+fn saturated(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 fn invalid(text: String) -> io::Error {

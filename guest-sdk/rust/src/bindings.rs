@@ -1,12 +1,13 @@
-//! What `wit-bindgen` makes of the contract in the repository's `wit/` folder.
+//! The code that `wit-bindgen` generates from the contract in `wit/`, a link to the repository's.
 //!
-//! Each of these worlds stands for one thing that a plugin may do. The linker unites the worlds that a
-//! plugin uses, so that one without hooks doesn't export `server-hooks`, and nobody has to spell out combinations.
+//! Each of these worlds is one thing that a plugin may do. The linker unites the worlds that a
+//! plugin uses, so a plugin without hooks does not export `server-hooks`, and no combination has to
+//! be written.
 
 /// The contract's own world for streams: a connection in, a stream handler out.
 pub mod stream {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "stream-plugin",
         pub_export_macro: true,
         export_macro_name: "export_stream_handler",
@@ -16,7 +17,7 @@ pub mod stream {
 /// The contract's own world for datagrams: their socket in, a datagram handler out.
 pub mod datagram {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "datagram-plugin",
         with: { "wharf:handler/types@0.1.0": crate::bindings::stream::wharf::handler::types },
         pub_export_macro: true,
@@ -27,7 +28,7 @@ pub mod datagram {
 /// A server's hooks, for the plugins that export them.
 pub mod hooks {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         inline: r#"
             package wharf:guest;
 
@@ -42,8 +43,8 @@ pub mod hooks {
     });
 }
 
-/// Standard output and error where Rust's `std` has none. Of WASI's interfaces only what is used is named:
-/// a component needs no more of an interface than it imports.
+/// Standard output and error where Rust's `std` has none. The interfaces of WASI have only the
+/// functions that are used: a component imports parts of an interface.
 #[cfg(target_os = "unknown")]
 pub mod stdio {
     wit_bindgen::generate!({

@@ -3,34 +3,36 @@ use std::ops::Range;
 
 use super::{Found, Framing};
 
-/// What a reader's buffer holds at first; it grows where a frame is longer.
+/// The size of a reader's buffer at first, in bytes. It grows for longer frames.
 pub(super) const CHUNK: usize = 8 << 10;
 
 /// Reads one frame after the other from a stream.
 ///
-/// Made by [`Framing::reader`]. It reads ahead into a buffer of its own, which never grows beyond the longest frame that
-/// the cap allows (or 8 KiB, if that is more), and not before the frame's bytes come, whatever length a client announces.
+/// Made by [`Framing::reader`]. It reads ahead into a buffer of its own. The buffer never grows
+/// beyond the longest frame that the cap allows, or 8 KiB if that is more, and only as the bytes of
+/// a frame arrive, whatever length a client announces.
 ///
-/// As an iterator, it gives each frame as a `Vec<u8>`, and ends at end-of-stream or after the first error.
-/// [`next_frame`](Self::next_frame) copies nothing.
+/// As an iterator, it returns each frame as a `Vec<u8>`, and ends at the end of the stream or after
+/// the first error. [`next_frame`](Self::next_frame) copies nothing.
 ///
 /// # Errors
 ///
-/// - `InvalidData`: a frame is longer than the cap. The stream can't be read further: each later call
-///   gives this error again.
-/// - `UnexpectedEof`: the stream ended inside a frame, its delimiter included.
-/// - Whatever the stream gives, such as `TimedOut` from a [`Connection`](crate::Connection). Nothing that came before is
-///   lost: call again to go on.
+/// - `InvalidData`: a frame is longer than the cap, or its length has more than 64 bits. The stream
+///   can't be read further: each later call returns this error again.
+/// - `UnexpectedEof`: the stream ended inside a frame or its delimiter.
+/// - Any error of the stream, such as `TimedOut` from a [`Connection`](crate::Connection). No bytes
+///   are lost: call again to go on.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     framing: Framing,
     stream: R,
-    /// All of it is initialised, so that a read needs no zeroing. `unread` is what came and was not given out yet.
+    /// All of it is initialised, so that a read needs no zeroing. The part `unread` has arrived and
+    /// is not part of a returned frame.
     pub(super) buffer: Vec<u8>,
     unread: Range<usize>,
-    /// How much of `unread` was searched for a delimiter, in vain.
+    /// The bytes of `unread` that have been searched for a delimiter, without success.
     searched: usize,
-    /// As an iterator: an error was given.
+    /// The iterator has returned its last item.
     ended: bool,
 }
 
@@ -39,20 +41,23 @@ impl<R> FrameReader<R> {
         Self { framing, stream, buffer: Vec::new(), unread: 0..0, searched: 0, ended: false }
     }
 
-    /// The stream underneath. What is read from it directly is missing from the frames.
+    /// The stream underneath. Bytes that are read from it directly are missing from the frames.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.stream
     }
 
-    /// What was read ahead and is not part of a frame given out: where a protocol changes its framing, the next reader
-    /// begins with these bytes.
+    /// The bytes that were read ahead and are not part of a returned frame. Where a protocol
+    /// changes its framing, the next reader begins with these.
     pub fn unread(&self) -> &[u8] {
         &self.buffer[self.unread.clone()]
     }
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Waits for the next frame; none is end-of-stream between two frames.
+    /// Waits for the next frame; `None` is the end of the stream between two frames.
+    ///
+    /// # Errors
+    /// As listed for [`FrameReader`].
     pub fn next_frame(&mut self) -> io::Result<Option<&[u8]>> {
         let payload = loop {
             match self.framing.find(&self.buffer[self.unread.clone()], self.searched)? {
@@ -82,14 +87,15 @@ impl<R: Read> FrameReader<R> {
         if self.unread.is_empty() {
             self.unread = 0..0;
         }
-        // Where the bytes left over from the last frame lie far behind, a read into the rest would be a short one.
+        // If the bytes after the last frame lie far back, a read into the rest would be a short
+        // one.
         let room = self.buffer.len() - self.unread.end;
         if self.unread.start > 0 && room < self.buffer.len() / 2 {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
         }
         if self.unread.len() == self.buffer.len() {
-            // Not beyond the longest frame: among that many bytes there was a frame or an error.
+            // Not beyond the longest frame: so many bytes have a frame or an error among them.
             let most = self.framing.longest().max(CHUNK);
             let size = self.buffer.len().saturating_mul(2).clamp(CHUNK, most);
             self.buffer.resize(size, 0);

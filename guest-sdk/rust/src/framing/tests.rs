@@ -2,7 +2,7 @@ use std::io::{self, ErrorKind, Read};
 
 use super::{Framing, Prefix};
 
-const PREFIXES: [Prefix; 5] = [Prefix::U8, Prefix::U16Be, Prefix::U16Le, Prefix::U32Be, Prefix::U32Le];
+const PREFIXES: [Prefix; 6] = [Prefix::U8, Prefix::U16Be, Prefix::U16Le, Prefix::U32Be, Prefix::U32Le, Prefix::Varint];
 
 /// Gives `bytes` in pieces: bit N of `cuts` ends one after byte N.
 struct Pieces<'a> {
@@ -63,11 +63,31 @@ fn length_prefixes_of_each_width_and_order() {
         (Prefix::U16Le, b"\x03\0one"),
         (Prefix::U32Be, b"\0\0\0\x03one"),
         (Prefix::U32Le, b"\x03\0\0\0one"),
+        (Prefix::U64Be, b"\0\0\0\0\0\0\0\x03one"),
+        (Prefix::U64Le, b"\x03\0\0\0\0\0\0\0one"),
+        (Prefix::Varint, b"\x03one"),
+        // Longer than it has to be.
+        (Prefix::Varint, b"\x83\x80\0one"),
     ] {
         assert_eq!(read_every_split(&Framing::length_prefix(prefix, 3), bytes), first(b"one"));
     }
     let read = read_every_split(&Framing::length_prefix(Prefix::U16Be, 9), b"\0\x02ab\0\0\0\x03cde");
     assert_eq!(read, frames(["ab", "", "cde"]));
+}
+
+#[test]
+fn a_varint_has_up_to_64_bits() {
+    let read = |bytes: &[u8]| read_every_split(&Framing::length_prefix(Prefix::Varint, 3), bytes);
+    let wrong = |text: &str| vec![Err((ErrorKind::InvalidData, text.to_string()))];
+    let most = format!("a frame of {} bytes is longer than the cap of 3 bytes", u64::MAX);
+    assert_eq!(read(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), wrong(&most));
+    assert_eq!(read(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), wrong("a length is longer than 64 bits"));
+    for length in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 100_000] {
+        let framing = Framing::length_prefix(Prefix::Varint, length);
+        let mut stream = Vec::new();
+        framing.writer(&mut stream).write_frame(&vec![b'x'; length]).unwrap();
+        assert_eq!(framing.reader(&stream[..]).next_frame().unwrap().unwrap().len(), length);
+    }
 }
 
 #[test]
@@ -152,7 +172,7 @@ fn an_oversized_frame_is_an_error_for_ever() {
 fn long_frames_grow_the_buffer_to_the_cap_and_no_further() {
     let long = vec![b'x'; 100_000];
     for framing in
-        [Framing::lines(100_000), Framing::delimiter("::", 100_000), Framing::length_prefix(Prefix::U32Be, 100_000)]
+        [Framing::lines(100_000), Framing::delimiter("::", 100_000), Framing::length_prefix(Prefix::Varint, 100_000)]
     {
         let mut stream = Vec::new();
         let mut writer = framing.writer(&mut stream);
@@ -173,6 +193,8 @@ fn a_length_is_not_believed_before_its_bytes_come() {
     let mut reader = Framing::length_prefix(Prefix::U32Be, usize::MAX).reader(&b"\xff\xff\xff\xffabc"[..]);
     assert_eq!(reader.next_frame().unwrap_err().kind(), ErrorKind::UnexpectedEof);
     assert_eq!(reader.buffer.len(), super::reader::CHUNK);
+    let mut reader = Framing::length_prefix(Prefix::U64Be, usize::MAX).reader(&[0xff; 9][..]);
+    assert_eq!(reader.next_frame().unwrap_err().kind(), ErrorKind::UnexpectedEof);
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The contract's errors, as the standard library's.
+//! The contract's errors as the standard library's.
 
 use std::io::{self, ErrorKind};
 
 use crate::bindings::stream::wharf::handler::types::ErrorCode;
 
-/// The kind that the standard library would give, where it has one.
+/// The error of the kind that the standard library would use.
 pub(crate) fn io_error(code: ErrorCode) -> io::Error {
     match code {
         ErrorCode::TimedOut => ErrorKind::TimedOut.into(),

@@ -30,7 +30,17 @@ impl Read for Pieces<'_> {
 
 /// A framing, and its cap.
 fn framings(cap: std::ops::Range<usize>) -> impl Strategy<Value = (Framing, usize)> {
-    let prefix = || prop::sample::select(vec![Prefix::U8, Prefix::U16Be, Prefix::U16Le, Prefix::U32Be, Prefix::U32Le]);
+    let prefixes = [
+        Prefix::U8,
+        Prefix::U16Be,
+        Prefix::U16Le,
+        Prefix::U32Be,
+        Prefix::U32Le,
+        Prefix::U64Be,
+        Prefix::U64Le,
+        Prefix::Varint,
+    ];
+    let prefix = || prop::sample::select(prefixes.to_vec());
     prop_oneof![
         cap.clone().prop_map(|cap| (Framing::lines(cap), cap)),
         // Of few bytes, so that a delimiter often begins and does not end.

@@ -1,4 +1,5 @@
-//! From the contract's exports to the author's traits. Called by the code that `export!` makes.
+//! The way from the contract's exports to the author's traits. The code that `export!` makes calls
+//! it.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -6,35 +7,62 @@ use std::io::Write;
 use crate::bindings::stream::wharf::handler::types;
 use crate::{Address, Connection, Datagram, DatagramHandler, Error, Result, ServerHooks, StreamHandler, stdio};
 
-/// A handler of requests `R`: what [`Session`] sees of both traits that authors implement.
+/// A handler of requests `R`: the common shape of both traits that authors implement.
 pub trait Handles<R>: Default {
-    fn setup(&mut self, request: &mut R) -> Result;
-    fn handle(&mut self, request: &mut R) -> Result;
-    fn finish(&mut self, request: &mut R) -> Result;
+    fn setup(&mut self, request: R) -> Result;
+    fn handle(&mut self, request: R) -> Result;
+    fn finish(&mut self, request: R) -> Result;
 }
 
 impl<H: StreamHandler> Handles<Connection> for H {
-    fn setup(&mut self, connection: &mut Connection) -> Result {
+    fn setup(&mut self, connection: Connection) -> Result {
         StreamHandler::setup(self, connection)
     }
-    fn handle(&mut self, connection: &mut Connection) -> Result {
+    fn handle(&mut self, connection: Connection) -> Result {
         StreamHandler::handle(self, connection)
     }
-    fn finish(&mut self, connection: &mut Connection) -> Result {
+    fn finish(&mut self, connection: Connection) -> Result {
         StreamHandler::finish(self, connection)
     }
 }
 
 impl<H: DatagramHandler> Handles<Datagram> for H {
-    fn setup(&mut self, datagram: &mut Datagram) -> Result {
+    fn setup(&mut self, datagram: Datagram) -> Result {
         DatagramHandler::setup(self, datagram)
     }
-    fn handle(&mut self, datagram: &mut Datagram) -> Result {
+    fn handle(&mut self, datagram: Datagram) -> Result {
         DatagramHandler::handle(self, datagram)
     }
-    fn finish(&mut self, datagram: &mut Datagram) -> Result {
+    fn finish(&mut self, datagram: Datagram) -> Result {
         DatagramHandler::finish(self, datagram)
     }
+}
+
+/// The result of a handler that is one function.
+#[diagnostic::on_unimplemented(
+    message = "a handler can't return `{Self}`",
+    label = "returns `{Self}`",
+    note = "a handler returns nothing, or a `Result<(), E>` whose error is text or a `std::error::Error + Send + Sync`"
+)]
+pub trait IntoResult {
+    fn into_result(self) -> Result;
+}
+
+impl IntoResult for () {
+    fn into_result(self) -> Result {
+        Ok(())
+    }
+}
+
+impl<E: Into<Error>> IntoResult for Result<(), E> {
+    fn into_result(self) -> Result {
+        self.map_err(Into::into)
+    }
+}
+
+/// The result of a function that serves a request; named by the code that `main` makes.
+pub fn result(returned: impl IntoResult) -> Result {
+    returned.into_result()
 }
 
 /// The request that this instance serves now, and its handler.
@@ -42,7 +70,7 @@ pub struct Session<H, R> {
     current: RefCell<Option<(H, R)>>,
 }
 
-impl<H: Handles<R>, R> Session<H, R> {
+impl<H: Handles<R>, R: Clone> Session<H, R> {
     /// No request yet.
     #[expect(clippy::new_without_default, reason = "only a const fn can initialise the static that export! makes")]
     pub const fn new() -> Self {
@@ -50,12 +78,12 @@ impl<H: Handles<R>, R> Session<H, R> {
     }
 
     /// Makes the handler of `request`, and sets it up.
-    pub fn setup(&self, mut request: R) -> Result<(), String> {
-        // An instance may be reused: what is left of the last request goes before this one's handler is made.
+    pub fn setup(&self, request: R) -> Result<(), String> {
+        // An instance may be reused: the rest of the last request goes before this handler is made.
         drop(self.current.take());
         call(|| {
             let mut handler = H::default();
-            handler.setup(&mut request)?;
+            handler.setup(request.clone())?;
             self.current.replace(Some((handler, request)));
             Ok(())
         })
@@ -64,7 +92,7 @@ impl<H: Handles<R>, R> Session<H, R> {
     /// Lets the handler serve the client.
     pub fn handle(&self) -> Result<(), String> {
         call(|| match &mut *self.current.borrow_mut() {
-            Some((handler, request)) => handler.handle(request),
+            Some((handler, request)) => handler.handle(request.clone()),
             None => Err("the host called handle without setup".into()),
         })
     }
@@ -72,18 +100,25 @@ impl<H: Handles<R>, R> Session<H, R> {
     /// Lets the handler finish, and drops it.
     pub fn finish(&self) -> Result<(), String> {
         call(|| match self.current.take() {
-            Some((mut handler, mut request)) => handler.finish(&mut request),
+            Some((mut handler, request)) => handler.finish(request),
             None => Err("the host called finish without setup".into()),
         })
     }
 }
+
+/// Checks the type in `export!`, so that an error names the trait that it lacks.
+pub fn is_stream_handler<H: StreamHandler>() {}
+
+/// See [`is_stream_handler`].
+pub fn is_datagram_handler<H: DatagramHandler>() {}
 
 /// The connection that this instance serves now.
 pub fn connection() -> Connection {
     Connection::current()
 }
 
-/// The datagram that this instance serves now. The contract has the packet in two calls; one of them is enough.
+/// The datagram that this instance serves now. The contract passes the packet twice; once is
+/// enough.
 pub fn datagram(packet: Vec<u8>) -> Datagram {
     Datagram::new(packet)
 }
@@ -103,17 +138,17 @@ pub fn service_actions<H: ServerHooks>() {
     call(H::service_actions);
 }
 
-/// What surrounds every call into a plugin.
+/// Surrounds every call into a plugin.
 fn call<T: Outcome>(author: impl FnOnce() -> T) -> T::Contract {
     stdio::report_panics();
     let outcome = author();
-    // No code runs when an instance ends, so a `print!` without a newline would be lost. There is
-    // nobody to tell if standard output is closed.
+    // No code runs when an instance ends, so a `print!` without a newline would be lost. An error
+    // has no receiver: standard output is closed.
     let _ = std::io::stdout().flush();
     outcome.into_contract()
 }
 
-/// What the contract makes of what an author's function returns.
+/// What an author's function returns, and its form in the contract.
 trait Outcome {
     type Contract;
     fn into_contract(self) -> Self::Contract;
@@ -141,15 +176,16 @@ impl Outcome for () {
     fn into_contract(self) {}
 }
 
-/// The error and its causes. Some errors repeat their cause in their own text; it is said once all the same.
-fn text(error: Error) -> String {
+/// The error and its causes. Some errors repeat their cause in their own text; it appears once all
+/// the same.
+pub(crate) fn text(error: Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
+        let own = error.to_string();
+        if !text.ends_with(&own) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&own);
         }
         cause = error.source();
     }
@@ -162,7 +198,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
-    use crate::fake_host;
+    use crate::testing::{Client, host};
 
     thread_local! {
         static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -183,13 +219,13 @@ mod tests {
     }
 
     impl StreamHandler for Recorder {
-        fn setup(&mut self, _: &mut Connection) -> Result {
+        fn setup(&mut self, _: Connection) -> Result {
             self.call("setup")
         }
-        fn handle(&mut self, _: &mut Connection) -> Result {
+        fn handle(&mut self, _: Connection) -> Result {
             self.call("handle")
         }
-        fn finish(&mut self, _: &mut Connection) -> Result {
+        fn finish(&mut self, _: Connection) -> Result {
             self.call("finish")
         }
     }
@@ -253,16 +289,16 @@ mod tests {
     }
 
     impl DatagramHandler for Packets {
-        fn setup(&mut self, datagram: &mut Datagram) -> Result {
-            self.see(datagram);
+        fn setup(&mut self, datagram: Datagram) -> Result {
+            self.see(&datagram);
             Ok(())
         }
-        fn handle(&mut self, datagram: &mut Datagram) -> Result {
-            self.see(datagram);
+        fn handle(&mut self, datagram: Datagram) -> Result {
+            self.see(&datagram);
             Err("asked to fail")?
         }
-        fn finish(&mut self, datagram: &mut Datagram) -> Result {
-            self.see(datagram);
+        fn finish(&mut self, datagram: Datagram) -> Result {
+            self.see(&datagram);
             datagram.reply(&self.seen.concat())?;
             Ok(())
         }
@@ -272,10 +308,12 @@ mod tests {
     fn a_datagram_is_there_in_all_three_calls_and_gone_after() {
         let session = Session::<Packets, _>::new();
         for packet in ["one ", "two "] {
-            session.setup(Datagram::new(packet.into())).unwrap();
-            assert!(session.handle().is_err());
-            session.finish().unwrap();
-            assert_eq!(fake_host::heard(), [packet.repeat(3).into_bytes()]);
+            let ((), served) = host::run(Client::new(), || {
+                session.setup(Datagram::new(packet.into())).unwrap();
+                assert!(session.handle().is_err());
+                session.finish().unwrap();
+            });
+            assert_eq!(served.sent[0].0, packet.repeat(3).into_bytes());
             assert!(session.finish().is_err());
         }
     }
