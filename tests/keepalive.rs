@@ -82,7 +82,7 @@ fn a_client_that_vanished_is_found() {
     let port = wharf.address("tells").port().to_string();
     let vanished = Command::new("python3").args(["-c", VANISHES, &port]).status().expect("python3 runs");
     assert!(vanished.success());
-    wharf.logs(&["session failed", "plugin=tells", "connection-reset"]);
+    wharf.logs(&["client left", "plugin=tells", "connection-reset"]);
     wharf.stop();
 }
 

@@ -157,7 +157,7 @@ fn a_reset_is_an_error_that_the_handler_tells_and_costs_no_other_client() {
         client.send("reset\n").hears("RESET\n");
         let name = client.name();
         client.resets();
-        let failed = wharf.logs(&["session failed", &format!("plugin={} ", plugin(language)), &name, "phase=handle"]);
+        let failed = wharf.logs(&[&format!("plugin={} ", plugin(language)), &name, "phase=handle"]);
         // An ordinary program has nothing but its status to tell it by.
         let cause = if language.has_steps { "cause=\"error: " } else { "cause=\"exit: status 1" };
         assert!(failed.contains(cause), "{failed}");

@@ -140,7 +140,7 @@ fn a_client_that_resets_ends_its_own_session_only() {
         client.hears("begin").send("x");
         let name = client.name();
         client.resets();
-        wharf.logs(&["session failed", "plugin=tells", &name, "phase=handle", "cause=\"error: connection-reset"]);
+        wharf.logs(&["client left", "plugin=tells", &name, "phase=handle", "cause=\"error: connection-reset"]);
         // While the handler sends to it.
         let mut client = Client::connect(flood);
         client.send("!").hears("I talk");

@@ -56,7 +56,7 @@ fn a_client_that_resets_ends_its_own_session() {
             client.stream.peek(&mut [MaybeUninit::uninit(); 5]).expect("the handler has begun");
             client.send("half a req");
             client.resets();
-            wharf.logs(&["session failed", "plugin=odd", &name, "phase=handle", "cause=\"error: connection-reset"]);
+            wharf.logs(&["client left", "plugin=odd", &name, "phase=handle", "cause=\"error: connection-reset"]);
         }
         let mut next = Client::dial(url);
         next.hears("begin").ends();

@@ -81,7 +81,7 @@ fn who_has_sent_a_byte_is_no_probe_and_neither_is_what_fails_by_itself() {
             client.hears("be").send("x");
             let name = client.name();
             client.resets();
-            wharf.logs(&["WARN", "session failed", "plugin=tells_errors", &name, "cause=\"error: connection-reset"]);
+            wharf.logs(&["INFO", "client left", "plugin=tells_errors", &name, "cause=\"error: connection-reset"]);
             // It is not told of its client's end before it fails.
             let mut client = Client::dial(&wharf.url("fails_alone"));
             client.ends();

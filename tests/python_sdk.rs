@@ -269,9 +269,9 @@ fn a_health_check_leaves_no_traceback() {
     let spoke = client.name();
     client.resets();
     wharf.logs(&["guest: text=\"ConnectionResetError: ", &spoke]);
-    wharf.logs(&["WARN", "session failed", &spoke, "cause=\"error: ConnectionResetError: "]);
+    wharf.logs(&["INFO", "client left", &spoke, "cause=\"error: ConnectionResetError: "]);
     wharf.signal(Signal::USR1);
-    wharf.logs(&["counted sessions=2 probes=1 handle.error=1 plugin=commands"]);
+    wharf.logs(&["counted sessions=2 probes=1 handle.left=1 plugin=commands"]);
     let log = wharf.log();
     wharf.stop();
     let told = |line: &&String| line.contains(&name) && (line.contains("WARN") || line.contains("Error"));

@@ -28,6 +28,10 @@ pub(super) struct SharedSocket {
     pub(super) told: AtomicBool,
     /// The guest was told of its client's end, or of an error.
     pub(super) noticed: AtomicBool,
+    /// The guest has shut down writing, so that a broken pipe is its own doing.
+    pub(super) writing_is_shut: AtomicBool,
+    /// The guest got an error that means that its client has left.
+    pub(super) left: AtomicBool,
     /// The guest waits for its client.
     pub(super) waited_for: AtomicBool,
     /// The session is to end soon, and its guest has not been told.
@@ -45,8 +49,22 @@ impl AsRawFd for Descriptor {
 
 impl SharedSocket {
     pub(super) fn new(socket: Socket) -> Self {
-        let (spoke, told, noticed, waited_for, ends_soon) = Default::default();
-        Self { watch: OnceLock::new(), socket, spoke, told, noticed, waited_for, ends_soon }
+        let (spoke, told, noticed, writing_is_shut, left, waited_for, ends_soon) = Default::default();
+        Self { watch: OnceLock::new(), socket, spoke, told, noticed, writing_is_shut, left, waited_for, ends_soon }
+    }
+
+    /// The guest is about to get this error.
+    pub(super) fn failed(&self, error: &io::Error) {
+        self.noticed.store(true, Relaxed);
+        let has_left = match error.kind() {
+            // It reset the connection, or TCP gave it up.
+            io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => true,
+            io::ErrorKind::BrokenPipe => !self.writing_is_shut.load(Relaxed),
+            _ => false,
+        };
+        if has_left {
+            self.left.store(true, Relaxed);
+        }
     }
 
     /// What the runtime sees of it, if it watches it by now.
@@ -80,33 +98,33 @@ pub enum Presence {
 
 /// What a session may know of its client while its guest has the stream.
 pub struct ClientWatch {
-    line: Arc<SharedSocket>,
+    shared: Arc<SharedSocket>,
     is_tcp: bool,
 }
 
 impl ClientWatch {
-    pub(super) fn new(line: Arc<SharedSocket>, client: &SocketAddress) -> Self {
-        Self { line, is_tcp: matches!(client, SocketAddress::Inet(_)) }
+    pub(super) fn new(shared: Arc<SharedSocket>, client: &SocketAddress) -> Self {
+        Self { shared, is_tcp: matches!(client, SocketAddress::Inet(_)) }
     }
 
     /// The guest is about to be polled.
     pub fn begin_poll(&self) {
-        self.line.waited_for.store(false, Relaxed);
+        self.shared.waited_for.store(false, Relaxed);
     }
 
     /// Whether the guest waits for its client, since [`begin_poll`](Self::begin_poll): if so, the client's end wakes it.
     pub fn is_waited_for(&self) -> bool {
-        self.line.waited_for.load(Relaxed)
+        self.shared.waited_for.load(Relaxed)
     }
 
     /// Ends one wait for the client's bytes, this or the next, as if its time had run out: the guest still has a moment to say goodbye.
     pub fn announce_the_end(&self) {
-        self.line.ends_soon.store(true, Relaxed);
+        self.shared.ends_soon.store(true, Relaxed);
     }
 
     /// Asks the kernel. A client that nothing can be learnt of counts as there.
     pub fn presence(&self) -> Presence {
-        let mut asked = [PollFd::new(&self.line.socket, PollFlags::RDHUP)];
+        let mut asked = [PollFd::new(&self.shared.socket, PollFlags::RDHUP)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         match poll(&mut asked, Some(&at_once)) {
             Ok(1..) if asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => Presence::Gone,
@@ -117,22 +135,27 @@ impl ClientWatch {
 
     /// Bytes that have come and that the guest has not taken.
     pub fn unread(&self) -> u64 {
-        ioctl_fionread(&self.line.socket).unwrap_or(0)
+        ioctl_fionread(&self.shared.socket).unwrap_or(0)
     }
 
     /// Whether it has ever sent a byte.
     pub fn has_spoken(&self) -> bool {
-        self.line.spoke.load(Relaxed) || self.unread() > 0
+        self.shared.spoke.load(Relaxed) || self.unread() > 0
+    }
+
+    /// Whether the guest got an error that means that it has left.
+    pub fn has_left(&self) -> bool {
+        self.shared.left.load(Relaxed)
     }
 
     /// Whether it was ever sent a byte.
     pub fn was_told(&self) -> bool {
-        self.line.told.load(Relaxed)
+        self.shared.told.load(Relaxed)
     }
 
     /// Whether the guest was told that it has ended.
     pub fn end_was_noticed(&self) -> bool {
-        self.line.noticed.load(Relaxed)
+        self.shared.noticed.load(Relaxed)
     }
 
     /// Has the kernel ask a TCP client every `interval` whether it is still there. One that has closed answers with a reset
@@ -142,7 +165,7 @@ impl ClientWatch {
         if !self.is_tcp {
             return;
         }
-        let socket = &self.line.socket;
+        let socket = &self.shared.socket;
         let keepalive = TcpKeepalive::new();
         let keepalive = if socket.keepalive().unwrap_or(false) {
             let least = |set: io::Result<Duration>| set.map_or(interval, |set| set.min(interval));

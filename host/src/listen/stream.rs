@@ -25,7 +25,7 @@ use crate::config::SocketAddress;
 /// The runtime watches it from when it is first waited for: a client that connects and speaks at once, as most do, has been heard
 /// before that, and one wait less is a wake-up less.
 pub struct Stream {
-    line: Arc<SharedSocket>,
+    shared: Arc<SharedSocket>,
     client: SocketAddress,
     server: SocketAddress,
     /// The last read took all that there was, so that the next one is to be waited for.
@@ -58,12 +58,12 @@ impl Stream {
     }
 
     fn new(socket: Socket, client: SocketAddress, server: SocketAddress) -> Self {
-        Self { line: Arc::new(SharedSocket::new(socket)), client, server, emptied: false, at_end: false }
+        Self { shared: Arc::new(SharedSocket::new(socket)), client, server, emptied: false, at_end: false }
     }
 
     /// What a session may ask of it while a guest has it.
     pub fn client_watch(&self) -> ClientWatch {
-        ClientWatch::new(self.line.clone(), &self.client)
+        ClientWatch::new(self.shared.clone(), &self.client)
     }
 
     /// The client's end.
@@ -85,23 +85,23 @@ impl Stream {
         }
         let max = max.min(buffer.capacity() - buffer.len());
         loop {
-            let mut guard = match self.line.watched() {
+            let mut guard = match self.shared.watched() {
                 None if !self.emptied => None,
                 watched => {
-                    let watch = watched.map_or_else(|| self.line.watch(), Ok)?;
+                    let watch = watched.map_or_else(|| self.shared.watch(), Ok)?;
                     let Poll::Ready(ready) = watch.poll_read_ready(cx) else {
-                        if self.line.ends_soon.load(Relaxed) && self.line.ends_soon.swap(false, Relaxed) {
+                        if self.shared.ends_soon.load(Relaxed) && self.shared.ends_soon.swap(false, Relaxed) {
                             // As recv(2) once SO_RCVTIMEO has run out.
                             return Poll::Ready(Err(Errno::AGAIN.into()));
                         }
-                        self.line.waited_for.store(true, Relaxed);
+                        self.shared.waited_for.store(true, Relaxed);
                         return Poll::Pending;
                     };
                     Some(ready?)
                 }
             };
             let room = &mut buffer.spare_capacity_mut()[..max];
-            match recv(&self.line.socket, room, RecvFlags::empty()) {
+            match recv(&self.shared.socket, room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
                     let read = received.len();
                     // After a short read the kernel has no more, and epoll tells when it has: to find out by an EAGAIN would
@@ -113,10 +113,10 @@ impl Stream {
                         }
                     }
                     if read > 0 {
-                        self.line.spoke.store(true, Relaxed);
+                        self.shared.spoke.store(true, Relaxed);
                     } else if max > 0 {
                         self.at_end = true;
-                        self.line.noticed.store(true, Relaxed);
+                        self.shared.noticed.store(true, Relaxed);
                     }
                     #[expect(unsafe_code, reason = "what was read stands in the buffer's spare room")]
                     // SAFETY: recv(2) has initialised the first `read` bytes of the spare capacity.
@@ -131,8 +131,9 @@ impl Stream {
                 },
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    self.line.noticed.store(true, Relaxed);
-                    return Poll::Ready(Err(error.into()));
+                    let error = error.into();
+                    self.shared.failed(&error);
+                    return Poll::Ready(Err(error));
                 }
             }
         }
@@ -140,23 +141,23 @@ impl Stream {
 
     /// Writes what the kernel takes now; `WouldBlock` if that is nothing.
     pub fn try_send(&self, data: &[u8]) -> io::Result<usize> {
-        let send = || Ok(send(&self.line.socket, data, SendFlags::NOSIGNAL)?);
-        let sent = match self.line.watched() {
+        let send = || Ok(send(&self.shared.socket, data, SendFlags::NOSIGNAL)?);
+        let sent = match self.shared.watched() {
             Some(watch) => watch.try_io(Interest::WRITABLE, |_| send()),
             None => send(),
         };
         match &sent {
-            Ok(_) => self.line.told.store(true, Relaxed),
+            Ok(_) => self.shared.told.store(true, Relaxed),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.line.noticed.store(true, Relaxed),
+            Err(error) => self.shared.failed(error),
         }
         sent
     }
 
     /// Waits until the kernel takes bytes again.
     pub fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Poll::Ready(ready) = self.line.watch()?.poll_write_ready(cx) else {
-            self.line.waited_for.store(true, Relaxed);
+        let Poll::Ready(ready) = self.shared.watch()?.poll_write_ready(cx) else {
+            self.shared.waited_for.store(true, Relaxed);
             return Poll::Pending;
         };
         ready?.retain_ready();
@@ -165,13 +166,16 @@ impl Stream {
 
     /// shutdown(2).
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.line.socket.shutdown(how)
+        if how != Shutdown::Read {
+            self.shared.writing_is_shut.store(true, Relaxed);
+        }
+        self.shared.socket.shutdown(how)
     }
 
     /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing. Tells whether the connection has
     /// ended in both directions by then.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut ready = ready!(self.line.watch()?.poll_read_ready(cx))?;
+        let mut ready = ready!(self.shared.watch()?.poll_read_ready(cx))?;
         ready.retain_ready();
         Poll::Ready(Ok(ready.ready().is_read_closed() && ready.ready().is_write_closed()))
     }
@@ -186,7 +190,7 @@ impl Stream {
         if self.shutdown(Shutdown::Write).is_err() {
             return; // Reset by the client: nothing left to be careful with.
         }
-        self.line.ends_soon.store(false, Relaxed);
+        self.shared.ends_soon.store(false, Relaxed);
         let give_up = Instant::now() + LINGER;
         let mut discarded = Vec::with_capacity(DISCARDED);
         while !self.at_end {
@@ -202,6 +206,6 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.line.socket.as_fd()
+        self.shared.socket.as_fd()
     }
 }

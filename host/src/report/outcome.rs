@@ -83,13 +83,15 @@ pub enum FaultKind {
     Drain,
     /// Its client was gone.
     Gone,
+    /// The handler returned the error that it got when its client left: no fault of anybody's.
+    Left,
     /// The host's own.
     Host,
 }
 
 impl FaultKind {
     /// In the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Error,
         Self::Unreachable,
         Self::OutOfBounds,
@@ -107,6 +109,7 @@ impl FaultKind {
         Self::Signal,
         Self::Drain,
         Self::Gone,
+        Self::Left,
         Self::Host,
     ];
 }
@@ -131,6 +134,7 @@ impl fmt::Display for FaultKind {
             Self::Signal => "signal",
             Self::Drain => "drain",
             Self::Gone => "gone",
+            Self::Left => "left",
             Self::Host => "host",
         })
     }

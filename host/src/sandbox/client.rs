@@ -48,7 +48,7 @@ pub(super) fn poll_received(
 pub(super) struct Client {
     /// None in a call that serves no client, or serves a datagram.
     connection: Option<Box<dyn Connection>>,
-    patience: IdleTimeout,
+    idle: IdleTimeout,
 }
 
 /// How an operation on the client went.
@@ -71,15 +71,15 @@ impl<T> Done<T> {
     }
 
     /// Counted, where nothing could come of it but this at once.
-    fn counted(mut self, patience: &mut IdleTimeout) -> Self {
-        self.gone = !self.dealt && patience.in_vain().is_err();
+    fn counted(mut self, idle: &mut IdleTimeout) -> Self {
+        self.gone = !self.dealt && idle.in_vain().is_err();
         self
     }
 }
 
 impl Client {
     pub(super) fn new(connection: Option<Box<dyn Connection>>, idle: Duration) -> Self {
-        Self { connection, patience: IdleTimeout::new(idle) }
+        Self { connection, idle: IdleTimeout::new(idle) }
     }
 
     pub(super) fn take(&mut self) -> Option<Box<dyn Connection>> {
@@ -89,18 +89,18 @@ impl Client {
     /// # Errors
     /// It has had its time, or there is none.
     pub(super) fn connection(&self) -> Result<&dyn Connection, ErrorCode> {
-        self.patience.left()?;
+        self.idle.left()?;
         self.connection.as_deref().ok_or_else(no_connection)
     }
 
     /// Bytes went through.
     pub(super) fn renew(&mut self) {
-        self.patience.renew();
+        self.idle.renew();
     }
 
     /// Counts what failed, where there is a client.
     pub(super) fn counted<T>(&mut self, done: Done<T>) -> Done<T> {
-        if self.connection.is_some() { done.counted(&mut self.patience) } else { done }
+        if self.connection.is_some() { done.counted(&mut self.idle) } else { done }
     }
 
     /// shutdown(2).
@@ -110,14 +110,14 @@ impl Client {
 
     /// Sets the guest's own limit of each wait, in nanoseconds.
     pub(super) fn set_timeout(&mut self, timeout: Option<u64>) {
-        self.patience.ask(timeout.map(Duration::from_nanos));
+        self.idle.ask(timeout.map(Duration::from_nanos));
     }
 
     /// Receives `max` bytes at most. None where the guest may be laid to rest meanwhile; the same wait goes on then.
     pub(super) async fn recv_or_rest(&mut self, max: u32, wait: &mut Wait) -> Option<Done<Received>> {
-        let Self { connection, patience } = self;
-        let connection = match (patience.left(), connection) {
-            (Err(error), _) => return Some(Done::at_once(Err(error)).counted(patience)),
+        let Self { connection, idle } = self;
+        let connection = match (idle.left(), connection) {
+            (Err(error), _) => return Some(Done::at_once(Err(error)).counted(idle)),
             (Ok(()), None) => return Some(Done::at_once(Err(no_connection()))),
             (Ok(()), Some(connection)) => connection,
         };
@@ -126,7 +126,7 @@ impl Client {
         }
         let result = poll_fn(|cx| match poll_received(&mut **connection, cx, max as usize) {
             Poll::Ready(received) => Poll::Ready(Some(received.map_err(ErrorCode::from))),
-            Poll::Pending => patience.poll_over(cx, wait).map(|over| match over {
+            Poll::Pending => idle.poll_over(cx, wait).map(|over| match over {
                 Expired::TimedOut => Some(Err(ErrorCode::TimedOut)),
                 Expired::Rest => None,
             }),
@@ -137,9 +137,9 @@ impl Client {
         let may_come = matches!(result, Err(ErrorCode::TimedOut));
         let done = Done::new(result, moved, wait);
         if moved {
-            patience.renew();
+            idle.renew();
         } else if !may_come {
-            return Some(done.counted(patience));
+            return Some(done.counted(idle));
         }
         Some(done)
     }
@@ -157,7 +157,7 @@ impl Client {
         let data = &data[..data.len().min(STRETCH)];
         let error = match self.connection().map(|connection| connection.try_send(data)) {
             Ok(Ok(sent)) => {
-                self.patience.renew();
+                self.idle.renew();
                 return Ok(Ok(sent));
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Ok(0)),
@@ -165,18 +165,18 @@ impl Client {
             Err(error) => error,
         };
         if self.connection.is_some() {
-            self.patience.in_vain()?;
+            self.idle.in_vain()?;
         }
         Ok(Err(error))
     }
 
     /// Waits until `try_send` may take bytes again.
     pub(super) async fn sendable(&mut self, wait: &mut Wait) -> Result<(), ErrorCode> {
-        let Self { connection, patience } = self;
+        let Self { connection, idle } = self;
         let connection = connection.as_deref().ok_or_else(no_connection)?;
         poll_fn(|cx| match connection.poll_sendable(cx) {
             Poll::Ready(ready) => Poll::Ready(ready.map_err(ErrorCode::from)),
-            Poll::Pending => patience.poll_timed_out(cx, wait).map(Err),
+            Poll::Pending => idle.poll_timed_out(cx, wait).map(Err),
         })
         .await
     }

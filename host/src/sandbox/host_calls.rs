@@ -121,9 +121,9 @@ pub(super) async fn send_to(
     destination: Result<SocketAddress, ErrorCode>,
 ) -> Done<()> {
     let mut wait = Wait::default();
-    let mut patience = IdleTimeout::new(store.data().settings.timeouts.idle);
+    let mut idle = IdleTimeout::new(store.data().settings.timeouts.idle);
     let result = match destination {
-        Ok(destination) => send_when_room(store, data, &destination, &mut wait, &mut patience).await,
+        Ok(destination) => send_when_room(store, data, &destination, &mut wait, &mut idle).await,
         Err(error) => Err(error),
     };
     let moved = result.is_ok();
@@ -135,20 +135,20 @@ async fn send_when_room(
     data: &impl Outgoing,
     destination: &SocketAddress,
     wait: &mut Wait,
-    patience: &mut IdleTimeout,
+    idle: &mut IdleTimeout,
 ) -> Result<(), ErrorCode> {
     while !try_send_to(store.data(), data.bytes(store), destination)? {
         if let Some(socket) = store.data().datagram_socket.clone() {
-            room(&*socket, wait, patience).await?;
+            room(&*socket, wait, idle).await?;
         }
     }
     Ok(())
 }
 
-async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, patience: &mut IdleTimeout) -> Result<(), ErrorCode> {
+async fn room(socket: &dyn DatagramSocket, wait: &mut Wait, idle: &mut IdleTimeout) -> Result<(), ErrorCode> {
     poll_fn(|cx| match socket.poll_sendable(cx) {
         Poll::Ready(ready) => Poll::Ready(ready.map_err(ErrorCode::from)),
-        Poll::Pending => patience.poll_timed_out(cx, wait).map(Err),
+        Poll::Pending => idle.poll_timed_out(cx, wait).map(Err),
     })
     .await
 }

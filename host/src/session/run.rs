@@ -111,7 +111,7 @@ pub(crate) async fn serve<K: Send>(request: impl Into<Opening> + Send, context: 
 pub(crate) fn not_begun(context: &SessionContext, client: &SocketAddress, phase: Phase, error: io::Error) {
     let SessionContext { plugin, stats, generation, .. } = context;
     stats.begun();
-    note((plugin, stats, &generation.id, client), phase, &Fault::Host(error.into()));
+    note((plugin, stats, &generation.id, client), phase, (FaultKind::Host, &Fault::Host(error.into())));
 }
 
 /// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
@@ -135,7 +135,8 @@ pub(crate) async fn first_byte(stream: Stream, context: &SessionContext) -> Opti
     };
     let SessionContext { plugin, stats, generation, .. } = context;
     stats.begun();
-    note((plugin, stats, &generation.id, stream.client()), Phase::FirstByte, &Fault::Ended(cause));
+    let fault = Fault::Ended(cause);
+    note((plugin, stats, &generation.id, stream.client()), Phase::FirstByte, (fault.kind(), &fault));
     close(Box::new(stream), context).await;
     None
 }
@@ -187,12 +188,13 @@ pub(crate) async fn service_actions(context: &SessionContext, address: &ListenAd
 fn note(
     (plugin, stats, generation, client): (&str, &Arc<PluginStats>, &str, &SocketAddress),
     phase: Phase,
-    fault: &Fault,
+    (kind, fault): (FaultKind, &Fault),
 ) -> String {
     let cause = cause_of(fault);
-    stats.failed(phase, fault.kind());
+    stats.failed(phase, kind);
     if stats.may_log(LogCategory::Failures, cause.len()) {
         match fault {
+            _ if kind == FaultKind::Left => tracing::info!(%plugin, %generation, %client, %phase, cause, "client left"),
             Fault::Host(_) => tracing::error!(%plugin, %generation, %client, %phase, cause, "host fault"),
             Fault::Handler(_) | Fault::Ended(_) => {
                 tracing::warn!(%plugin, %generation, %client, %phase, cause, "session failed");
@@ -210,6 +212,14 @@ fn cause_of(fault: &Fault) -> String {
         cause.push('…');
     }
     cause
+}
+
+/// Whether a handler returned the error that it got when its client left, as each language spells it.
+fn tells_of_a_client_that_left(fault: &Fault) -> bool {
+    let Fault::Handler(error) = fault else { return false };
+    let letters = |c: &char| c.is_ascii_alphabetic();
+    let error: String = error.chars().filter(letters).map(|c| c.to_ascii_lowercase()).take(CAUSE).collect();
+    error.contains("connectionreset") || error.contains("brokenpipe")
 }
 
 /// Whether a client has left without ever having sent a byte, as a balancer's health check or a scan of ports does.
@@ -329,7 +339,9 @@ impl Session<'_, '_> {
             return;
         }
         let Origin { plugin, stats, generation, client, .. } = &*self.origin;
-        let cause = note((plugin, stats, generation, client), phase, fault);
+        let has_left = self.deadline.client().is_some_and(ClientWatch::has_left);
+        let kind = if has_left && tells_of_a_client_that_left(fault) { FaultKind::Left } else { fault.kind() };
+        let cause = note((plugin, stats, generation, client), phase, (kind, fault));
         if matches!(fault, Fault::Host(_) | Fault::Ended(Cause::Drain)) || phase == Phase::Instance {
             return;
         }
@@ -343,7 +355,7 @@ impl Session<'_, '_> {
         // Few sessions come to this, and all would have room for it.
         let told = Box::pin(tokio::time::timeout(limit, hook)).await;
         if let Err(fault) = told.unwrap_or(Err(Fault::Ended(Cause::Timeout(limit)))) {
-            note((plugin, stats, generation, client), Phase::HandleError, &fault);
+            note((plugin, stats, generation, client), Phase::HandleError, (fault.kind(), &fault));
         }
     }
 }

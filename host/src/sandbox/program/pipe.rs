@@ -28,7 +28,7 @@ pub(super) struct Pipe(Arc<Mutex<Ends>>);
 struct Ends {
     /// None once it was taken back.
     connection: Option<Box<dyn Connection>>,
-    patience: IdleTimeout,
+    idle: IdleTimeout,
     /// Read, and not yet asked for.
     incoming: Bytes,
     at_end: bool,
@@ -52,7 +52,7 @@ impl Pipe {
     pub(super) fn new(connection: Box<dyn Connection>, idle: Duration, account: Arc<Account>) -> Self {
         Self(Arc::new(Mutex::new(Ends {
             connection: Some(connection),
-            patience: IdleTimeout::new(idle),
+            idle: IdleTimeout::new(idle),
             incoming: Bytes::new(),
             at_end: false,
             outgoing: BytesMut::new(),
@@ -125,7 +125,7 @@ impl Ends {
     }
 
     fn poll_timed_out(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<()> {
-        let timed_out = self.patience.poll_timed_out(cx, wait);
+        let timed_out = self.idle.poll_timed_out(cx, wait);
         self.account.dealt(wait.suspended);
         self.at_once = 0;
         ready!(timed_out);
@@ -149,7 +149,7 @@ impl Ends {
     }
 
     fn dealt(&mut self) {
-        self.patience.renew();
+        self.idle.renew();
         self.account.dealt(true);
     }
 
@@ -162,7 +162,7 @@ impl Ends {
         match self.failed {
             Some(kind) => Err(self.in_vain(kind.into())),
             None if self.at_end || self.connection.is_none() => {
-                self.patience.in_vain().map_err(|gone| StreamError::Trap(gone.into()))?;
+                self.idle.in_vain().map_err(|gone| StreamError::Trap(gone.into()))?;
                 Ok(None)
             }
             None => Ok(Some(Bytes::new())),
@@ -171,7 +171,7 @@ impl Ends {
 
     /// The error for a program that reads or writes where there is no client any more.
     fn in_vain(&mut self, error: io::Error) -> StreamError {
-        match self.patience.in_vain() {
+        match self.idle.in_vain() {
             Ok(()) => stream_error(error),
             Err(gone) => StreamError::Trap(gone.into()),
         }
