@@ -80,34 +80,6 @@ fn every_manifest_in_the_documentation_is_right() {
 }
 
 #[test]
-fn every_key_is_among_the_settings() {
-    let page = fs::read_to_string(root().join("docs/reference/settings.md")).expect("the page is there");
-    let mut missing = Vec::new();
-    for table in ["", "keepalive", "unix", "reuse", "timeouts", "limits", "grants"] {
-        let dot = if table.is_empty() { "" } else { "." };
-        for key in known_keys(&format!("{table}{dot}no-such-key = 1")) {
-            // A table's own keys are asked for in their turn.
-            let written = [format!("`{table}{dot}{key}`"), format!("`{key}."), format!("grants.{key}]")];
-            if !written.iter().any(|text| page.contains(text)) {
-                missing.push(format!("{table}{dot}{key}"));
-            }
-        }
-    }
-    assert_eq!(missing, [""; 0], "docs/reference/settings.md lacks these");
-}
-
-/// The keys that a manifest may have where this one has an unknown one.
-fn known_keys(manifest: &str) -> Vec<String> {
-    let folder = Folder::new();
-    folder.settings("upper", manifest).plugin("upper", &shipped("upper"));
-    let mut check = Launch::new(["check".as_ref(), folder.path().as_os_str()]).start();
-    assert_eq!(check.ended(), 1);
-    let said = check.events().join("\n");
-    let (_, known) = said.split_once("known are ").unwrap_or_else(|| panic!("no keys in {said}"));
-    known.lines().next().unwrap_or_default().split(", ").map(str::to_owned).collect()
-}
-
-#[test]
 fn the_test_in_contributing_is_one_of_these() {
     let page = fs::read_to_string(root().join("CONTRIBUTING.md")).expect("the page is there");
     let tests: Vec<String> = rust_files(&root().join("tests"));
@@ -142,7 +114,9 @@ fn every_handler_in_the_documentation_builds() {
     let mut built = 0;
     for page in documentation() {
         let text = fs::read_to_string(&page).expect("it is text");
-        for handler in blocks(&text, "rust").into_iter().filter(|block| block.contains("wharf_guest::export!")) {
+        let is_whole =
+            |block: &String| block.contains("wharf_guest::export!") || block.contains("#[wharf_guest::main]");
+        for handler in blocks(&text, "rust").into_iter().filter(is_whole) {
             fs::write(project.join("src/lib.rs"), handler).expect("write");
             build(&toolchain, &project);
             built += 1;

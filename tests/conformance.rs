@@ -26,7 +26,7 @@ fn farewell(language: &Language) -> &'static str {
 #[track_caller]
 fn fails(wharf: &Wharf, language: &Language, client: &str, phase: &str, cause: &str) {
     let (plugin, phase) = (format!(" plugin={} ", language.name), format!(" phase={phase} "));
-    wharf.logs(&["session failed", &plugin, &format!(" {client} "), &phase, &format!(" cause=\"{cause}\"")]);
+    wharf.logs(&["session failed", &plugin, &format!(" {client} "), &phase, &format!(" cause=\"{cause}")]);
 }
 
 #[test]
