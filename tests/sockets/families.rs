@@ -48,7 +48,7 @@ fn every_cell(scenario: impl Fn(Family, &str)) {
 }
 
 #[test]
-fn a_hundred_clients_at_once_are_answered_by_every_family_with_every_concurrency() {
+fn a_hundred_clients_at_once_are_answered() {
     every_cell(|family, concurrency| {
         let cell = Cell::serve(family, concurrency);
         let everybody_is_here = Barrier::new(CLIENTS);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::harness::guests::root;
-use crate::socketserver_table::existing_tests;
+use crate::project::socketserver_table::existing_tests;
 
 /// Every promise, which is a paragraph in bold, with the tests in the list beneath it.
 fn promises(page: &str) -> Vec<(String, Vec<&str>)> {

@@ -58,7 +58,7 @@ fn finish_of_a_datagram_runs_when_handle_fails_and_not_when_setup_fails() {
 }
 
 #[test]
-fn a_refused_verify_request_still_shuts_the_request_down() {
+fn a_refused_request_is_still_shut_down() {
     for concurrency in CONCURRENCIES {
         let settings = format!("concurrency = '{concurrency}'\nmax-connections = 1");
         let (_folder, wharf, url) = served(Family::Tcp, "hooks", &rust("hooks"), &settings);

@@ -1,14 +1,15 @@
-//! Random handlers on the real binary, over real sockets, by every way that a session can be served: each client is answered as the
-//! handler's component answers it in a sandbox of its own. `fuzzing::random_handlers_do_the_same_in_every_way_that_they_are_run` has many
-//! more of them, without sockets.
+//! Random handlers on the real binary, over real sockets, in every way that a session can be served.
+//! Each client is answered as the handler's component answers it in a sandbox of its own.
+//! `project::fuzzing::random_handlers_do_the_same_in_every_way_that_they_are_run` has many more of
+//! them, without sockets.
 
 use std::thread;
 
 use wharf::fuzz::{Sample, concealed};
 
-use crate::fuzzing::Dice;
 use crate::harness::guests::Guest;
 use crate::harness::{Client, Family, Folder, Wharf};
+use crate::project::fuzzing::Dice;
 
 /// What each of its clients says, and what it is answered.
 type Conversations = Vec<(Vec<u8>, Vec<u8>)>;

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustix::process::{Pid, Resource, Signal};
 
-use crate::churn::{Known, sees, talks};
 use crate::harness::guests::{rust, shipped};
 use crate::harness::hostile::HOSTILE;
 use crate::harness::observe::{kill, status};
 use crate::harness::walk::{SUBJECT, Seed, Walk};
 use crate::harness::{Client, DatagramClient, Folder, Launch, Successor, Wharf, answer, ask_url, fixture, limits};
+use crate::plugins::churn::{Known, sees, talks};
 
 /// How long it goes on in a run of all tests.
 const SECONDS: u64 = 10;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::commands::both;
 use crate::harness::guests::{Guest, root};
 use crate::harness::observe::until;
 use crate::harness::{Client, Folder, Wharf, answer, answers, ask, fixture};
+use crate::sessions::programs::both;
 
 /// The fixture of WASI 0.2 with this length.
 fn of_wasi_0_2(name: &str, length: usize) -> Guest {

@@ -203,7 +203,7 @@ fn a_path_whose_folder_is_missing_is_failed_and_had_once_it_is_there() {
 }
 
 #[test]
-fn nobody_else_is_let_in_unless_the_manifest_says_so() {
+fn only_the_owner_may_connect_by_default() {
     for family in FAMILIES {
         for mask in ["umask 0", "umask 077"] {
             for (settings, expected) in [

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::harness::guests::root;
 
 /// Files with the places that each has.
-const PLACES: [(&str, usize); 12] = [
+const PLACES: [(&str, usize); 13] = [
     // An attribute, in what `export!` makes: the section that a manifest goes into.
     ("guest-sdk/src/export.rs", 1),
     // Descriptors that this process was started with.

@@ -504,7 +504,7 @@ fn a_manifest_inside_the_plugin_can_not_widen_its_rights() {
 #[test]
 fn a_component_type_that_goes_in_circles_ends_nothing() {
     let folder = Folder::new();
-    let circle = include_bytes!("../fuzz/corpus/recognise/circle.wasm");
+    let circle = include_bytes!("../../fuzz/corpus/recognise/circle.wasm");
     folder.file("circle.wasm", circle).plugin("fine", &answers("A"));
     let wharf = Wharf::serve(&folder);
     let reason = wharf.event("refused", "circle").reason;

@@ -1,4 +1,5 @@
-//! The tables of `docs/reference/socketserver.md`: nothing of Python's module is missing in them, nor of its test, and the tests they name exist.
+//! The tables of `docs/reference/socketserver.md`. They have a row for each name of Python's module
+//! and for each case of its test. The tests that they name exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,7 +40,7 @@ impl Row {
         self.cells.last().expect("a row has cells")
     }
 
-    /// The tests that it names, as `module::test`.
+    /// The tests that it names, as `folder::module::test`.
     fn tests(&self) -> Vec<&str> {
         let quoted = self.last().split('`').skip(1).step_by(2);
         quoted.filter(|text| text.contains("::")).collect()
@@ -74,7 +75,7 @@ struct Python {
 
 impl Python {
     fn ask() -> Self {
-        let output = Command::new("python3").arg(root().join("tests/socketserver_names.py")).output();
+        let output = Command::new("python3").arg(root().join("tests/project/socketserver_names.py")).output();
         let output = output.unwrap_or_else(|error| {
             panic!("python3, of {}.{} or later, is needed to check the table: {error}", OLDEST.0, OLDEST.1)
         });
@@ -136,20 +137,11 @@ fn every_row_names_tests_that_exist_or_says_why_there_is_none() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every test here, as `module::test`.
+/// Every test of this binary, as `folder::module::test`. The binary itself lists them.
 pub fn existing_tests() -> BTreeSet<String> {
-    let folder = root().join("tests");
-    let main = fs::read_to_string(folder.join("main.rs")).expect("tests/main.rs is there");
-    let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
-    let mut tests = BTreeSet::new();
-    for module in modules {
-        // The harness is a folder.
-        let Ok(text) = fs::read_to_string(folder.join(module).with_extension("rs")) else { continue };
-        for (before, line) in text.lines().zip(text.lines().skip(1)) {
-            if let ("#[test]", Some((name, _))) = (before, line.strip_prefix("fn ").and_then(|f| f.split_once('('))) {
-                tests.insert(format!("{module}::{name}"));
-            }
-        }
-    }
-    tests
+    let binary = std::env::current_exe().expect("this binary has a path");
+    let output = Command::new(binary).args(["--list", "--format", "terse"]).output().expect("this binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    said.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::commands::both;
 use crate::harness::guests::stays;
 use crate::harness::{Client, Folder, Launch, Wharf, answers, ask, fixture};
+use crate::sessions::programs::both;
 
 #[test]
 fn a_stop_lets_open_sessions_finish() {

@@ -93,7 +93,7 @@ fn a_thread_left_behind_at_close() {
 
 /// <https://github.com/python/cpython/issues/83978>
 #[test]
-fn a_shutdown_that_dead_locks_when_called_from_the_serving_thread() {
+fn a_shutdown_called_while_serving_does_not_dead_lock() {
     for concurrency in CONCURRENCIES {
         // The handler itself closes its server, by giving it another address.
         let folder = Folder::new();

@@ -1,0 +1,16 @@
+//! The plugin folder: what is loaded, granted and replaced.
+
+mod cache;
+pub mod churn;
+mod components;
+mod folder_faults;
+mod granted_folders;
+mod grants;
+mod large;
+mod loader;
+mod moving;
+mod reload;
+mod replacing;
+mod settings;
+mod shipped;
+mod writing;

@@ -1,0 +1,9 @@
+//! The project itself: its documentation, its sources, and its fuzzers.
+
+mod book;
+mod differential;
+pub mod fuzzing;
+mod promises;
+mod rooms;
+pub mod socketserver_table;
+mod unsafe_code;
