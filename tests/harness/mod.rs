@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod clock;
 pub mod datagram_client;
 pub mod family;
 pub mod folder;

@@ -54,7 +54,7 @@ fn assemblyscript() {
 
 fn builds_and_serves(language: &str) {
     let Some(toolchain) = Installed::find(language) else {
-        left_out::note(&format!("a new project in {language}: no toolchain from `cargo xtask examples`"));
+        left_out::note_unbuilt(language, &format!("a new project in {language}"), "cargo xtask examples");
         return;
     };
     let temp = toolchain.workshop();

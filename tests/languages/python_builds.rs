@@ -63,7 +63,7 @@ impl Run {
 fn toolchain() -> Option<PathBuf> {
     let python = root().join("target/toolchains/python/venv/bin/python");
     if !python.is_file() {
-        left_out::note("builds of Python scripts: no toolchain from `cargo xtask examples`");
+        left_out::note_unbuilt("python", "builds of Python scripts", "cargo xtask examples");
         return None;
     }
     Some(python)

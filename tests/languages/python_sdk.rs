@@ -20,7 +20,7 @@ pub fn built(file: &str) -> PathBuf {
 fn script(name: &str) -> Option<Guest> {
     let path = built(&format!("{name}.wasm"));
     if !path.is_file() {
-        left_out::note(&format!("the plugin {name} of a Python script: not built by `cargo xtask examples`"));
+        left_out::note_unbuilt("python", &format!("the plugin {name} of a Python script"), "cargo xtask examples");
         return None;
     }
     // One after the other: two that compile the same take twice as long.

@@ -122,7 +122,7 @@ fn files_of_others_are_read_once_they_stand_still() {
     // Nobody gives a lease on another's file, nor tells who writes it. A test that is not root's has no other's files.
     let others = |name: &str| chown(folder.path().join(name), Some(65534), None).is_ok();
     if !["answers.toml", "answers.wat", "wharf.toml"].into_iter().all(others) {
-        return left_out::note("files that are not their host's own: this user can't give any away");
+        return left_out::note("files that are not their host's own", "this user can't give any away");
     }
     let wharf = env!("CARGO_BIN_EXE_wharf");
     let arguments = ["--bounding-set", "-lease", "--inh-caps", "-lease", wharf, "serve"];

@@ -5,5 +5,6 @@ mod differential;
 pub mod fuzzing;
 mod promises;
 mod rooms;
+mod slow_tests;
 pub mod socketserver_table;
 mod unsafe_code;

@@ -91,7 +91,7 @@ fn no_two_files_of_a_room_know_each_other() {
                 text.replace("super::super::super::", "3:").replace("super::super::", "2:").replace("super::", "1:");
             for name in names_behind(&text, &format!("{ups}:")) {
                 let (own, other) = (&path[folder.len()], name.to_owned());
-                if *own != other && modules.contains_key(&[folder, &[other.clone()]].concat()) {
+                if *own != other && modules.contains_key(&[folder, std::slice::from_ref(&other)].concat()) {
                     edges.entry(folder.to_vec()).or_default().entry(own.clone()).or_default().insert(other);
                 }
             }

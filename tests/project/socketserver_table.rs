@@ -109,7 +109,7 @@ fn every_case_of_cpythons_test_has_a_row() {
     let rows = rows(CASES);
     assert!(!rows.is_empty(), "the table is there");
     if python.cases.is_empty() {
-        left_out::note("the table of CPython's tests: this python3 comes without test/test_socketserver.py");
+        left_out::note("the table of CPython's tests", "this python3 comes without test/test_socketserver.py");
         return;
     }
     assert_eq!(missing(&python.cases, &rows), [""; 0], "these have no row");

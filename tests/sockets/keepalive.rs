@@ -72,7 +72,7 @@ client.close()
 #[test]
 fn a_client_that_vanished_is_found() {
     if !geteuid().is_root() {
-        left_out::note("clients that vanish: only root can end a connection without a word");
+        left_out::note("clients that vanish", "only root can end a connection without a word");
         return;
     }
     let folder = Folder::new();

@@ -203,7 +203,7 @@ client.close()
 #[test]
 fn a_client_that_vanished_is_found_by_probes() {
     if !geteuid().is_root() {
-        left_out::note("keepalive: only root may have a client vanish without a packet");
+        left_out::note("keepalive", "only root may have a client vanish without a packet");
         return;
     }
     let settings = "max-connections = 1\ntimeouts.idle = '1h'\n[keepalive]\nidle = '1s'\ninterval = '1s'\ncount = 2";
@@ -213,7 +213,7 @@ fn a_client_that_vanished_is_found_by_probes() {
     let port = address.port().to_string();
     let vanished = Command::new("python3").args(["-c", VANISHES, &port]).status().expect("python3 runs");
     if !vanished.success() {
-        left_out::note("keepalive: this kernel has no TCP_REPAIR");
+        left_out::note("keepalive", "this kernel has no TCP_REPAIR");
         return;
     }
     // There is one place, and it is the other's until he is found to be gone.

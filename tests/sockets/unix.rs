@@ -246,7 +246,7 @@ fn a_changed_mode_is_taken_over_by_the_socket_that_is_there() {
 #[test]
 fn the_file_is_given_to_the_user_and_the_group_of_the_manifest() {
     if !geteuid().is_root() {
-        left_out::note("owners of Unix sockets' files: only root may give files away");
+        left_out::note("owners of Unix sockets' files", "only root may give files away");
         return;
     }
     for family in FAMILIES {
@@ -311,7 +311,7 @@ fn a_successors_file_is_not_removed() {
 /// A folder that belongs to another user, who may put what he likes into it; none where only root could make one.
 fn folder_of_another_user(folder: &Folder) -> Option<PathBuf> {
     if !geteuid().is_root() {
-        left_out::note("Unix sockets in another user's folder: only root may give folders away");
+        left_out::note("Unix sockets in another user's folder", "only root may give folders away");
         return None;
     }
     let theirs = folder.parent().join("theirs");
