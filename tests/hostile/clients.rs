@@ -7,68 +7,70 @@ use std::thread;
 
 use crate::harness::guests::{Guest, shipped};
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, Family, Folder, Wharf, answer, answers, ask_url, fixture};
+use crate::harness::{Client, Family, Scene, answer, answers, ask_url, fixture, in_every_mode};
 
 /// How many of them there are at once.
 const CROWD: usize = 4;
 
 /// A plugin with hostile clients, and one beside it.
-struct Scene {
-    way: String,
-    url: String,
+struct Odd {
+    scene: Scene,
     calm: String,
-    wharf: Wharf,
 }
 
-impl Scene {
+impl Odd {
+    fn client(&self) -> Client {
+        self.scene.client()
+    }
+
     /// A client of the plugin beside, which is answered as ever.
     #[track_caller]
     fn others_are_answered(&self) {
-        assert_eq!(ask_url(&self.calm, "x"), answer("A"), "{}", self.way);
+        assert_eq!(ask_url(&self.calm, "x"), answer("A"));
     }
 
     #[track_caller]
     fn ended(&self, name: &str, phase: &str, cause: &str) {
         let (phase, cause) = (format!("phase={phase}"), format!("cause=\"{cause}"));
-        self.wharf.logs(&["session failed", "plugin=odd", name, &phase, &cause]);
+        self.scene.logs(&["session failed", "plugin=odd", name, &phase, &cause]);
     }
 }
 
-/// Serves `guest` in every way there is, each by itself. Once the scenario's clients have gone, the host has all
-/// descriptors back that it had given them, and all processes and threads.
-fn every_way(guest: &Guest, settings: &str, scenario: impl Fn(&Scene)) {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let folder = Folder::new();
-            let listen = family.listen(&folder, "odd");
-            folder.manifest("odd", &format!("{listen}concurrency = '{concurrency}'\n{settings}")).plugin("odd", guest);
-            let calm = family.listen(&folder, "calm");
-            folder.manifest("calm", &format!("{calm}concurrency = '{concurrency}'")).plugin("calm", &answers("A"));
-            let wharf = Wharf::serve(&folder);
-            let (url, calm) = (wharf.url("odd"), wharf.url("calm"));
-            let scene = Scene { way: format!("{family:?} {concurrency}"), url, calm, wharf };
-            // What is opened with a first session stays open.
-            scene.others_are_answered();
-            until("its first child is gone", || scene.wharf.children().is_empty());
-            let before = scene.wharf.descriptors();
-            scenario(&scene);
-            scene.others_are_answered();
-            let wharf = &scene.wharf;
-            until("everything is given back", || {
-                wharf.descriptors() <= before && wharf.children().is_empty() && wharf.threads_named("odd") == 0
-            });
-            let log = wharf.log();
-            assert!(!log.iter().any(|line| line.contains("ERROR")), "{}: {log:#?}", scene.way);
-            assert_eq!(scene.wharf.stop().last().map(String::as_str), Some("stopped"), "{}", scene.way);
-        }
-    }
+/// Serves `guest`. Once the scenario's clients have gone, the host has all descriptors back that it had
+/// given them, and all processes and threads.
+fn in_this_mode(family: Family, concurrency: &str, guest: &Guest, settings: &str, scenario: impl Fn(&Odd)) {
+    let scene = Scene::of("odd", guest).over(family).concurrency(concurrency).with(settings);
+    let scene = scene.beside("calm", answers("A")).serve();
+    let odd = Odd { calm: scene.url("calm"), scene };
+    // What is opened with a first session stays open.
+    odd.others_are_answered();
+    let scene = &odd.scene;
+    until("its first child is gone", || scene.children().is_empty());
+    let before = scene.descriptors();
+    scenario(&odd);
+    odd.others_are_answered();
+    until("everything is given back", || {
+        scene.descriptors() <= before && scene.children().is_empty() && scene.threads_named("odd") == 0
+    });
+    let log = scene.log();
+    assert!(!log.iter().any(|line| line.contains("ERROR")), "{log:#?}");
+    assert_eq!(odd.scene.stop().last().map(String::as_str), Some("stopped"));
 }
 
-#[test]
-fn who_drips_for_ever_has_as_long_as_the_handler_may_take() {
+in_every_mode! {
+    streams:
+        a_client_that_drips_for_ever_is_ended_by_the_handler_timeout,
+        a_client_that_reads_a_byte_at_a_time_is_ended_by_the_handler_timeout,
+        a_client_that_never_reads_is_ended_by_the_idle_timeout,
+        a_client_that_stops_halfway_is_ended_by_the_idle_timeout,
+        a_client_that_resets_at_any_step_ends_its_own_session,
+        a_crowd_keeps_every_place_no_longer_than_the_idle_timeout;
+}
+
+fn a_client_that_drips_for_ever_is_ended_by_the_handler_timeout(family: Family, concurrency: &str) {
     // Each byte is answered, so that no wait is an idle one.
-    every_way(&shipped("echo"), "timeouts.handle = '300ms'", |scene| {
-        let drippers: Vec<Client> = (0..CROWD).map(|_| Client::dial(&scene.url)).collect();
+    in_this_mode(family, concurrency, &shipped("echo"), "timeouts.handle = '300ms'", |odd| {
+        let drippers: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         let names: Vec<String> = drippers.iter().map(Client::name).collect();
         thread::scope(|scope| {
             let drips = drippers.into_iter().map(|mut client| {
@@ -78,20 +80,19 @@ fn who_drips_for_ever_has_as_long_as_the_handler_may_take() {
             });
             let drips: Vec<_> = drips.collect();
             while !drips.iter().all(thread::ScopedJoinHandle::is_finished) {
-                scene.others_are_answered();
+                odd.others_are_answered();
             }
         });
         for name in names {
-            scene.ended(&name, "handle", "timeout: ");
+            odd.ended(&name, "handle", "timeout: ");
         }
     });
 }
 
-#[test]
-fn who_reads_a_byte_at_a_time_has_as_long_as_the_handler_may_take() {
-    every_way(&fixture("floods"), "timeouts.handle = '300ms'", |scene| {
+fn a_client_that_reads_a_byte_at_a_time_is_ended_by_the_handler_timeout(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &fixture("floods"), "timeouts.handle = '300ms'", |odd| {
         let over = AtomicBool::new(false);
-        let readers: Vec<Client> = (0..CROWD).map(|_| Client::dial(&scene.url)).collect();
+        let readers: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         let names: Vec<String> = readers.iter().map(Client::name).collect();
         thread::scope(|scope| {
             for mut client in readers {
@@ -102,41 +103,39 @@ fn who_reads_a_byte_at_a_time_has_as_long_as_the_handler_may_take() {
                     while !over.load(Ordering::Relaxed) && matches!(client.stream.read(&mut [0; 1]), Ok(1)) {}
                 });
             }
-            scene.others_are_answered();
+            odd.others_are_answered();
             for name in names {
-                scene.ended(&name, "handle", "timeout: ");
+                odd.ended(&name, "handle", "timeout: ");
             }
             over.store(true, Ordering::Relaxed);
         });
     });
 }
 
-#[test]
-fn who_never_reads_has_the_idle_time_and_the_guest_hears_of_it() {
-    every_way(&fixture("floods"), "timeouts.idle = '100ms'", |scene| {
-        let mut deaf: Vec<Client> = (0..CROWD).map(|_| Client::dial(&scene.url)).collect();
+fn a_client_that_never_reads_is_ended_by_the_idle_timeout(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &fixture("floods"), "timeouts.idle = '100ms'", |odd| {
+        let mut deaf: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         for client in &mut deaf {
             client.ends();
         }
-        scene.others_are_answered();
+        odd.others_are_answered();
         for client in &deaf {
-            scene.ended(&client.name(), "handle", "error: timed-out");
+            odd.ended(&client.name(), "handle", "error: timed-out");
         }
     });
 }
 
-#[test]
-fn who_stops_in_the_middle_of_a_request_has_the_idle_time() {
-    every_way(&fixture("tells_errors"), "timeouts.idle = '100ms'", |scene| {
-        let mut silent: Vec<Client> = (0..CROWD).map(|_| Client::dial(&scene.url)).collect();
+fn a_client_that_stops_halfway_is_ended_by_the_idle_timeout(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &fixture("tells_errors"), "timeouts.idle = '100ms'", |odd| {
+        let mut silent: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         for client in &mut silent {
             client.send("half a req");
         }
-        scene.others_are_answered();
+        odd.others_are_answered();
         for client in silent {
             let name = client.name();
-            assert_eq!(client.rest(), "begin", "{}", scene.way);
-            scene.ended(&name, "handle", "error: timed-out");
+            assert_eq!(client.rest(), "begin");
+            odd.ended(&name, "handle", "error: timed-out");
         }
     });
 }
@@ -180,41 +179,39 @@ const STEPS: [Step; 5] = [
     },
 ];
 
-#[test]
-fn who_resets_at_any_step_ends_its_own_session() {
+fn a_client_that_resets_at_any_step_ends_its_own_session(family: Family, concurrency: &str) {
     for Step { name: step, guest, reach, ended } in STEPS {
         let guest = if guest == "answers" { answers("A") } else { fixture(guest) };
-        every_way(&guest, "", |scene| {
+        in_this_mode(family, concurrency, &guest, "", |odd| {
             for _ in 0..CROWD {
-                let mut client = Client::dial(&scene.url);
+                let mut client = odd.client();
                 let name = client.name();
                 reach(&mut client);
                 client.resets();
-                scene.others_are_answered();
+                odd.others_are_answered();
                 if let Some((phase, cause)) = ended {
-                    scene.ended(&name, phase, cause);
+                    odd.ended(&name, phase, cause);
                 }
             }
-            let told = scene.wharf.log().iter().filter(|line| line.contains("session failed")).count();
-            assert!(ended.is_some() || told == 0, "{step}: {}", scene.way);
+            let told = odd.scene.log().iter().filter(|line| line.contains("session failed")).count();
+            assert!(ended.is_some() || told == 0, "{step}");
         });
     }
 }
 
-#[test]
-fn a_crowd_that_holds_every_place_has_them_for_the_idle_time() {
+fn a_crowd_keeps_every_place_no_longer_than_the_idle_timeout(family: Family, concurrency: &str) {
     const PLACES: usize = 4;
     let settings = format!("max-connections = {PLACES}\ntimeouts.idle = '100ms'");
-    every_way(&fixture("tells_errors"), &settings, |scene| {
-        let silent: Vec<Client> = (0..3 * PLACES).map(|_| Client::dial(&scene.url)).collect();
-        let mut last = Client::dial(&scene.url);
+    in_this_mode(family, concurrency, &fixture("tells_errors"), &settings, |odd| {
+        let silent: Vec<Client> = (0..3 * PLACES).map(|_| odd.client()).collect();
+        let mut last = odd.client();
         last.ends();
-        scene.others_are_answered();
+        odd.others_are_answered();
         for client in silent {
             let name = client.name();
-            assert_eq!(client.rest(), "begin", "{}", scene.way);
-            scene.ended(&name, "handle", "error: timed-out");
+            assert_eq!(client.rest(), "begin");
+            odd.ended(&name, "handle", "error: timed-out");
         }
-        assert_eq!(last.rest(), "begin", "{}", scene.way);
+        assert_eq!(last.rest(), "begin");
     });
 }

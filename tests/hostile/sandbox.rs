@@ -1,7 +1,7 @@
 //! What a guest can do to itself, and to nobody else.
 
 use crate::harness::hostile::{HOSTILE, Hostile};
-use crate::harness::{Client, Folder, Wharf, answer, answers, ask, fixture, guests};
+use crate::harness::{Client, Folder, Scene, Wharf, answer, answers, ask, fixture, guests};
 
 #[test]
 fn a_hostile_guest_ends_its_own_session_and_no_other() {
@@ -125,12 +125,9 @@ fn a_client_that_does_not_read_holds_up_nobody_else() {
 
 #[test]
 fn a_guest_that_asks_for_four_gibibytes_gets_what_there_is() {
-    let folder = Folder::new();
-    folder.plugin("asks_for_all", &fixture("asks_for_all"));
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("asks_for_all");
-    assert_eq!(ask(address, "hello"), "hello");
-    wharf.stop();
+    let scene = Scene::of("asks_for_all", &fixture("asks_for_all")).serve();
+    assert_eq!(scene.ask("hello"), "hello");
+    scene.stop();
 }
 
 #[test]

@@ -13,13 +13,18 @@ use crate::harness::binary::Binary;
 use crate::harness::guests::{shipped, stays};
 use crate::harness::observe::{kill, until};
 use crate::harness::{
-    CONCURRENCIES, Client, DatagramClient, Family, Folder, Launch, Successor, Wharf, answer, answers, ask, ask_url,
-    fixture,
+    Client, DatagramClient, Family, Folder, Launch, Successor, Wharf, answer, answers, ask, ask_url, fixture,
+    in_every_mode,
 };
 
 /// The file that a process runs.
 fn program_of(pid: Pid) -> PathBuf {
     fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).expect("it runs")
+}
+
+in_every_mode! {
+    concurrencies:
+        sessions_end_in_the_host_they_began_in;
 }
 
 #[test]
@@ -173,33 +178,30 @@ impl Drop for Stop<'_> {
     }
 }
 
-#[test]
-fn sessions_end_in_the_host_they_began_in() {
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        folder.plugin("answers", &answers("A")).settings("answers", &format!("concurrency = '{concurrency}'"));
-        let binary = Binary::new();
-        let mut wharf = binary.serve(&folder);
-        let address = wharf.address("answers");
-        let mut session = Client::connect(address);
-        session.hears("A ");
-        binary.replace();
-        if concurrency == "process" {
-            // A service manager may send it to all processes of a service.
-            wharf.children().into_iter().for_each(|child| kill(child, Signal::USR2));
-        }
-        wharf.signal(Signal::USR2);
-        let successor = wharf.upgraded();
-        assert_eq!(wharf.address("answers"), address, "the port is the same");
-        assert_eq!(ask(address, "x"), answer("A"), "new ones are served by the successor");
-        assert!(program_of(wharf.pid()).to_string_lossy().ends_with(" (deleted)"), "the old one is still there");
-        session.send("go on");
-        assert_eq!(session.rest(), "A A ");
-        assert_eq!(wharf.exited(), 0, "{concurrency}");
-        assert_eq!(ask(address, "x"), answer("A"));
-        successor.signal(Signal::TERM);
-        wharf.all_ended();
+fn sessions_end_in_the_host_they_began_in(concurrency: &str) {
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A")).settings("answers", &format!("concurrency = '{concurrency}'"));
+    let binary = Binary::new();
+    let mut wharf = binary.serve(&folder);
+    let address = wharf.address("answers");
+    let mut session = Client::connect(address);
+    session.hears("A ");
+    binary.replace();
+    if concurrency == "process" {
+        // A service manager may send it to all processes of a service.
+        wharf.children().into_iter().for_each(|child| kill(child, Signal::USR2));
     }
+    wharf.signal(Signal::USR2);
+    let successor = wharf.upgraded();
+    assert_eq!(wharf.address("answers"), address, "the port is the same");
+    assert_eq!(ask(address, "x"), answer("A"), "new ones are served by the successor");
+    assert!(program_of(wharf.pid()).to_string_lossy().ends_with(" (deleted)"), "the old one is still there");
+    session.send("go on");
+    assert_eq!(session.rest(), "A A ");
+    assert_eq!(wharf.exited(), 0, "{concurrency}");
+    assert_eq!(ask(address, "x"), answer("A"));
+    successor.signal(Signal::TERM);
+    wharf.all_ended();
 }
 
 #[test]

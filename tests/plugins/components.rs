@@ -7,7 +7,7 @@ use std::path::Path;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::harness::guests::{Guest, answers, fixture_as_module};
-use crate::harness::{Client, Folder, Launch, Wharf, answer, ask};
+use crate::harness::{Folder, Launch, Scene, Wharf, answer, ask};
 
 /// What `wharf check` says of a plugin's sandboxes.
 fn sandbox(guest: &Guest) -> String {
@@ -190,10 +190,8 @@ impl Parts {
     }
 }
 
-fn serving(guest: &Guest) -> (Wharf, Folder) {
-    let folder = Folder::new();
-    folder.plugin("guest", guest);
-    (Wharf::serve(&folder), folder)
+fn serving(guest: &Guest) -> Scene {
+    Scene::of("guest", guest).serve()
 }
 
 #[test]
@@ -231,12 +229,11 @@ fn whatever_a_component_is_made_of_it_does_what_it_does_as_a_component() {
     ] {
         let guest = parts.guest();
         assert_eq!(sandbox(&guest), how, "{what}");
-        let (wharf, _folder) = serving(&guest);
-        let address = wharf.address("guest");
+        let scene = serving(&guest);
         for _ in 0..3 {
-            assert_eq!(ask(address, "x"), expected, "{what}");
+            assert_eq!(scene.ask("x"), expected, "{what}");
         }
-        wharf.stop();
+        scene.stop();
     }
     // It asks for its client's address, where it says that it receives.
     let drops = Parts { shim: "(local.get 0) (i32.const 2) (call_indirect (type $one))", ..PLAIN };
@@ -256,10 +253,10 @@ fn a_version_of_the_contract_that_does_not_exist_is_imported_by_nobody() {
 #[test]
 fn an_adapter_that_keeps_back_what_the_module_writes_is_not_bypassed() {
     let module = fixture_as_module("writes_stdout");
-    let (wharf, _folder) = serving(&module);
-    Client::dial(&wharf.url("guest")).send("x").hears("0").ends();
-    wharf.logs(&["secret"]);
-    wharf.stop();
+    let scene = serving(&module);
+    scene.client().send("x").hears("0").ends();
+    scene.logs(&["secret"]);
+    scene.stop();
 
     // It asks the host for streams, as the usual one does, and makes no use of them: 8 is EBADF.
     let mut resolve = wit_parser::Resolve::default();
@@ -283,10 +280,10 @@ fn an_adapter_that_keeps_back_what_the_module_writes_is_not_bypassed() {
         .expect("a component");
     let component = Guest::wasm(component);
     assert_eq!(sandbox(&component), MADE);
-    let (wharf, _folder) = serving(&component);
-    Client::dial(&wharf.url("guest")).send("x").hears("8").ends();
-    let log = wharf.log();
-    wharf.stop();
+    let scene = serving(&component);
+    scene.client().send("x").hears("8").ends();
+    let log = scene.log();
+    scene.stop();
     assert!(!log.iter().any(|line| line.contains("secret")), "{log:#?}");
 }
 
@@ -294,9 +291,9 @@ fn an_adapter_that_keeps_back_what_the_module_writes_is_not_bypassed() {
 fn what_an_adapter_has_beside_wasi_is_its_own_to_do() {
     let guest = fixture_as_module("asks_adapter");
     assert_eq!(sandbox(&guest), MADE);
-    let (wharf, _folder) = serving(&guest);
-    Client::dial(&wharf.url("guest")).send("x").hears("0").ends();
-    wharf.stop();
+    let scene = serving(&guest);
+    scene.client().send("x").hears("0").ends();
+    scene.stop();
 }
 
 /// A handler whose phases return a type that doubles with each of so many levels.

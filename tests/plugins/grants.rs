@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use crate::harness::guests::{connects, rust};
-use crate::harness::{Client, Folder, Launch, Wharf, ask, fixture};
+use crate::harness::{Client, Folder, Launch, Scene, Wharf, ask, fixture};
 
 #[test]
 fn without_a_grant_there_is_nothing() {
@@ -138,19 +138,16 @@ fn what_a_guest_prints_reaches_the_log_with_its_name() {
 
 #[test]
 fn what_a_guest_says_is_one_field_in_quotes_and_passes_for_no_other() {
-    let folder = Folder::new();
-    folder.plugin("misbehave", &rust("misbehave"));
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("misbehave");
+    let scene = Scene::of("misbehave", &rust("misbehave")).serve();
     let said = r#"paid" plugin=bank client=6.6.6.6:1 \" phase=none"#;
     // What it prints, what it returns as its error, and what it panics with, which it prints, too.
     for (command, shown) in [
         ("print", format!("text={said:?} plugin=misbehave generation=")),
         ("error", format!(" phase=handle cause={:?}", format!("error: {said}"))),
     ] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         client.send(format!("{command} {said}\n"));
-        let line = wharf.logs(&[&shown, &client.name()]);
+        let line = scene.logs(&[&shown, &client.name()]);
         // Without what stands in quotes, each field is there once.
         let mut plain = String::new();
         let (mut quoted, mut escaped) = (false, false);
@@ -170,17 +167,13 @@ fn what_a_guest_says_is_one_field_in_quotes_and_passes_for_no_other() {
         assert_eq!(plain.matches("plugin=").count(), 1, "{line}");
         assert_eq!(plain.matches("client=").count(), 1, "{line}");
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn a_rust_plugin_that_misbehaves_ends_its_own_session_only() {
-    let folder = Folder::new();
-    folder.plugin("misbehave", &rust("misbehave"));
-    folder.settings("misbehave", "[limits]\ncpu = '200ms'\nmemory = '16MiB'");
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("misbehave");
-    let mut beside = Client::connect(address);
+    let scene = Scene::of("misbehave", &rust("misbehave")).with("[limits]\ncpu = '200ms'\nmemory = '16MiB'").serve();
+    let mut beside = scene.client();
     for (command, cause) in [
         ("panic", "trap: "),
         ("error out of luck", "error: out of luck"),
@@ -188,15 +181,15 @@ fn a_rust_plugin_that_misbehaves_ends_its_own_session_only() {
         ("recurse", "stack: "),
         ("grow", "memory: "),
     ] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         client.send(format!("{command}\n")).ends();
         let cause = format!("cause=\"{cause}");
-        wharf.logs(&["session failed", "plugin=misbehave", &client.name(), "phase=handle", &cause]);
+        scene.logs(&["session failed", "plugin=misbehave", &client.name(), "phase=handle", &cause]);
         assert_eq!(client.rest(), "", "{command}");
-        assert_eq!(ask(address, "still there\n"), "still there");
+        assert_eq!(scene.ask("still there\n"), "still there");
     }
-    wharf.logs(&["guest: ", "asked to panic", "stream=stderr"]);
+    scene.logs(&["guest: ", "asked to panic", "stream=stderr"]);
     beside.send("me too\n");
     assert_eq!(beside.rest(), "me too");
-    wharf.stop();
+    scene.stop();
 }

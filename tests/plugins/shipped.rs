@@ -1,21 +1,13 @@
 //! The plugins that ship, with the manifests that ship.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::thread;
 
 use crate::harness::guests::root;
-use crate::harness::{Client, Folder, Launch, Wharf, ask};
+use crate::harness::{Folder, Launch, Scene};
 
 const SHIPPED: [&str; 6] = ["upper", "lifecycle", "greet", "talk", "echo", "frames"];
-
-fn serve(plugin: &str) -> (Folder, Wharf, SocketAddr) {
-    let folder = Folder::new();
-    folder.shipped(plugin);
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address(plugin);
-    (folder, wharf, address)
-}
 
 #[test]
 fn all_six_pass_the_check_and_upper_has_its_port() {
@@ -36,7 +28,7 @@ fn all_six_pass_the_check_and_upper_has_its_port() {
 
 #[test]
 fn upper_answers_one_message_in_upper_case() {
-    let (_folder, wharf, address) = serve("upper");
+    let scene = Scene::shipped("upper");
     for (says, hears) in [
         ("hello", "HELLO"),
         ("  \t hello world \r\n", "HELLO WORLD"),
@@ -45,68 +37,68 @@ fn upper_answers_one_message_in_upper_case() {
         ("   ", ""),
         ("", ""),
     ] {
-        assert_eq!(ask(address, says), hears, "{says:?}");
+        assert_eq!(scene.ask(says), hears, "{says:?}");
     }
-    let mut client = Client::connect(address);
+    let mut client = scene.client();
     client.send("once").hears("ONCE");
     assert_eq!(client.rest(), "", "it closes without being asked to");
-    let long = ask(address, "x".repeat(3000));
+    let long = scene.ask("x".repeat(3000));
     assert!((1..=1024).contains(&long.len()), "{} bytes", long.len());
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn lifecycle_tells_of_both_ends_in_order() {
-    let (_folder, wharf, address) = serve("lifecycle");
-    let mut client = Client::connect(address);
+    let scene = Scene::shipped("lifecycle");
+    let mut client = scene.client();
     let name = client.name();
     let connect = format!("guest: text=\"{} is connect!", name.trim_start_matches("client="));
-    wharf.logs(&[&connect, "plugin=lifecycle", &name, "stream=stdout"]);
-    let disconnected = |wharf: &Wharf| wharf.log().iter().any(|line| line.contains("is disconnect!"));
-    assert!(!disconnected(&wharf), "not before its client has said something");
+    scene.logs(&[&connect, "plugin=lifecycle", &name, "stream=stdout"]);
+    let disconnected = || scene.log().iter().any(|line| line.contains("is disconnect!"));
+    assert!(!disconnected(), "not before its client has said something");
     client.send("mirror").hears("mirror");
-    wharf.logs(&["guest: text=\"client is disconnect!", "plugin=lifecycle", &name]);
+    scene.logs(&["guest: text=\"client is disconnect!", "plugin=lifecycle", &name]);
     assert_eq!(client.rest(), "");
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn greet_greets_and_answers_until_q() {
-    let (_folder, wharf, address) = serve("greet");
-    let mut client = Client::connect(address);
+    let scene = Scene::shipped("greet");
+    let mut client = scene.client();
     client.hears("你好欢迎你");
     for message in ["hi", "你", "qq", "Q"] {
         client.send(message).hears(format!("{message}好"));
     }
     client.send("q");
     assert_eq!(client.rest(), "");
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn talk_answers_until_close_or_the_end() {
-    let (_folder, wharf, address) = serve("talk");
+    let scene = Scene::shipped("talk");
     for last in ["close", "CLOSE", "Close"] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         for message in ["one", "closed", "three"] {
             client.send(message).hears(message);
         }
         client.send(last);
         assert_eq!(client.rest(), "", "{last}");
     }
-    let mut client = Client::connect(address);
+    let mut client = scene.client();
     client.send("one").hears("one").ends();
     assert_eq!(client.rest(), "");
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn echo_gives_back_twenty_megabytes_while_they_come() {
     const SIZE: usize = 20 << 20;
-    let (_folder, wharf, address) = serve("echo");
+    let scene = Scene::shipped("echo");
     // No period that a buffer's size could hide a lost or doubled piece in.
     let sent: Vec<u8> = (0..SIZE as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
-    let client = Client::connect(address);
+    let client = scene.client();
     let mut heard = Vec::with_capacity(SIZE);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -118,7 +110,7 @@ fn echo_gives_back_twenty_megabytes_while_they_come() {
     });
     assert_eq!(heard.len(), SIZE);
     assert!(heard == sent, "the same bytes");
-    wharf.stop();
+    scene.stop();
 }
 
 fn frame(message: &[u8]) -> Vec<u8> {
@@ -132,12 +124,12 @@ fn reversed(message: &[u8]) -> Vec<u8> {
 
 #[test]
 fn frames_come_back_reversed_however_they_were_split() {
-    let (_folder, wharf, address) = serve("frames");
+    let scene = Scene::shipped("frames");
     let messages: [&[u8]; 4] = [b"first", b"", b"the second one", "三".as_bytes()];
     let stream: Vec<u8> = messages.iter().flat_map(|message| frame(message)).collect();
     let expected: Vec<u8> = messages.iter().flat_map(|message| reversed(message)).collect();
     for size in [1, 2, 3, 5, 7, stream.len()] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         for piece in stream.chunks(size) {
             client.send(piece);
         }
@@ -146,28 +138,28 @@ fn frames_come_back_reversed_however_they_were_split() {
     }
     // A whole message and a part of the next one, at once; the rest when the first has been answered.
     let (whole, split) = (frame(b"whole"), frame(b"split"));
-    let mut client = Client::connect(address);
+    let mut client = scene.client();
     for at in 0..=split.len() {
         client.send([&whole[..], &split[..at]].concat()).hears(reversed(b"whole"));
         client.send(&split[at..]).hears(reversed(b"split"));
     }
     client.ends();
     assert_eq!(client.rest(), "");
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn frames_has_a_cap_and_tells_of_what_it_can_not_read() {
-    let (_folder, wharf, address) = serve("frames");
+    let scene = Scene::shipped("frames");
     let long = vec![b'x'; 1 << 20];
-    Client::connect(address).send(frame(&long)).hears(frame(&long));
+    scene.client().send(frame(&long)).hears(frame(&long));
     for (bytes, cause) in
         [(&[0xff, 0xff, 0xff, 0xff][..], "4294967295"), (&[0, 16, 0, 1], "1048577"), (&[0, 0, 0, 5, b'x'], "error: ")]
     {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         client.send(bytes).ends();
-        wharf.logs(&["session failed", "plugin=frames", &client.name(), "phase=handle", cause]);
+        scene.logs(&["session failed", "plugin=frames", &client.name(), "phase=handle", cause]);
         assert_eq!(client.rest(), "");
     }
-    wharf.stop();
+    scene.stop();
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use xtask::left_out;
 
 use crate::harness::guests::root;
+use crate::harness::modes::function_of;
 
 const NAMES: &str = "## Every class, method and attribute";
 const CASES: &str = "## CPython's own tests";
@@ -137,11 +138,13 @@ fn every_row_names_tests_that_exist_or_says_why_there_is_none() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every test of this binary, as `folder::module::test`. The binary itself lists them.
+/// Every test of this binary, as `folder::module::test`, and the functions that are tests in several
+/// modes. The binary itself lists them.
 pub fn existing_tests() -> BTreeSet<String> {
     let binary = std::env::current_exe().expect("this binary has a path");
     let output = Command::new(binary).args(["--list", "--format", "terse"]).output().expect("this binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout).expect("UTF-8");
-    said.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+    let tests = said.lines().filter_map(|line| line.strip_suffix(": test"));
+    tests.flat_map(|test| [Some(test), function_of(test)]).flatten().map(str::to_owned).collect()
 }

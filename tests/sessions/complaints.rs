@@ -6,7 +6,15 @@ use rustix::process::Signal;
 
 use crate::harness::guests::{rust, shipped, stays};
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, Family, Folder, Wharf, answer, answers, ask_url, fixture};
+use crate::harness::{Client, Family, Folder, Wharf, answer, answers, ask_url, fixture, in_every_mode};
+
+in_every_mode! {
+    streams:
+        a_shutdown_that_waits_for_the_next_poll;
+    concurrencies:
+        a_shutdown_called_while_serving_does_not_dead_lock,
+        a_handler_error_that_only_a_traceback_on_stderr_tells_of;
+}
 
 /// <https://github.com/brandon-rhodes/fopnp/issues/20>
 #[test]
@@ -92,60 +100,51 @@ fn a_thread_left_behind_at_close() {
 }
 
 /// <https://github.com/python/cpython/issues/83978>
-#[test]
-fn a_shutdown_called_while_serving_does_not_dead_lock() {
-    for concurrency in CONCURRENCIES {
-        // The handler itself closes its server, by giving it another address.
-        let folder = Folder::new();
-        let (before, after) = (Family::Unix.listen(&folder, "before"), Family::Unix.address(&folder, "after"));
-        let concurrency = format!("concurrency = '{concurrency}'\n");
-        let grant = "[[grants.dirs]]\nhost = '.'\nguest = '/plugins'\naccess = 'read-write'";
-        folder.manifest("misbehave", &format!("{before}{concurrency}{grant}")).plugin("misbehave", &rust("misbehave"));
-        let wharf = Wharf::serve(&folder);
-        let url = wharf.url("misbehave");
-        let mut client = Client::dial(&url);
-        client.send(format!("write /plugins/misbehave.toml listen = '{after}'\n"));
-        assert_eq!(client.rest(), "written", "{concurrency}");
-        assert_eq!(wharf.event("closed", "misbehave").url, url);
-        assert_eq!(wharf.url("misbehave"), after);
-        assert_eq!(ask_url(&after, "hello\n"), "hello");
-        wharf.stop();
+fn a_shutdown_called_while_serving_does_not_dead_lock(concurrency: &str) {
+    // The handler itself closes its server, by giving it another address.
+    let folder = Folder::new();
+    let (before, after) = (Family::Unix.listen(&folder, "before"), Family::Unix.address(&folder, "after"));
+    let concurrency = format!("concurrency = '{concurrency}'\n");
+    let grant = "[[grants.dirs]]\nhost = '.'\nguest = '/plugins'\naccess = 'read-write'";
+    folder.manifest("misbehave", &format!("{before}{concurrency}{grant}")).plugin("misbehave", &rust("misbehave"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("misbehave");
+    let mut client = Client::dial(&url);
+    client.send(format!("write /plugins/misbehave.toml listen = '{after}'\n"));
+    assert_eq!(client.rest(), "written", "{concurrency}");
+    assert_eq!(wharf.event("closed", "misbehave").url, url);
+    assert_eq!(wharf.url("misbehave"), after);
+    assert_eq!(ask_url(&after, "hello\n"), "hello");
+    wharf.stop();
 
-        // A stop while the serving thread, if there is one, is in the handler.
-        let folder = Folder::new();
-        folder.plugin("answers", &answers("A")).settings("answers", &concurrency);
-        let mut wharf = Wharf::serve(&folder);
-        let mut client = Client::dial(&wharf.url("answers"));
-        client.hears("A ");
-        wharf.signal(Signal::TERM);
-        wharf.event("closed", "answers");
-        client.send("x");
-        assert_eq!(client.rest(), "A A ");
-        assert_eq!(wharf.ended(), 0, "{concurrency}");
-    }
+    // A stop while the serving thread, if there is one, is in the handler.
+    let folder = Folder::new();
+    folder.plugin("answers", &answers("A")).settings("answers", &concurrency);
+    let mut wharf = Wharf::serve(&folder);
+    let mut client = Client::dial(&wharf.url("answers"));
+    client.hears("A ");
+    wharf.signal(Signal::TERM);
+    wharf.event("closed", "answers");
+    client.send("x");
+    assert_eq!(client.rest(), "A A ");
+    assert_eq!(wharf.ended(), 0, "{concurrency}");
 }
 
 /// <https://github.com/python/cpython/issues/88932>
-#[test]
-fn a_shutdown_that_waits_for_the_next_poll() {
-    for concurrency in CONCURRENCIES {
-        for family in Family::STREAMS {
-            let folder = Folder::new();
-            folder.file("wharf.toml", "rescan = '1h'");
-            // Every time there is to wait for, longer than this test's patience.
-            let times =
-                "service-interval = '1h'\ntimeouts = { setup = '1h', idle = '1h', finish = '1h', drain = '1h' }";
-            let listen = family.listen(&folder, "answers");
-            folder.manifest("answers", &format!("{listen}concurrency = '{concurrency}'\n{times}"));
-            folder.plugin("answers", &answers("A"));
-            folder.plugin("hooks", &rust("hooks")).settings("hooks", times);
-            let wharf = Wharf::serve(&folder);
-            wharf.event("listening", "hooks");
-            assert_eq!(ask_url(&wharf.url("answers"), "x"), answer("A"));
-            let events = wharf.stop();
-            assert_eq!(events.last().map(String::as_str), Some("stopped"), "{family:?} {concurrency}");
-        }
-    }
+fn a_shutdown_that_waits_for_the_next_poll(family: Family, concurrency: &str) {
+    let folder = Folder::new();
+    folder.file("wharf.toml", "rescan = '1h'");
+    // Every time there is to wait for, longer than this test's patience.
+    let times = "service-interval = '1h'\ntimeouts = { setup = '1h', idle = '1h', finish = '1h', drain = '1h' }";
+    let listen = family.listen(&folder, "answers");
+    folder.manifest("answers", &format!("{listen}concurrency = '{concurrency}'\n{times}"));
+    folder.plugin("answers", &answers("A"));
+    folder.plugin("hooks", &rust("hooks")).settings("hooks", times);
+    let wharf = Wharf::serve(&folder);
+    wharf.event("listening", "hooks");
+    assert_eq!(ask_url(&wharf.url("answers"), "x"), answer("A"));
+    let events = wharf.stop();
+    assert_eq!(events.last().map(String::as_str), Some("stopped"), "{family:?} {concurrency}");
 }
 
 /// <https://github.com/brian7704/OpenTAKServer/issues/305>, <https://github.com/hashview/hashview/pull/528>
@@ -195,35 +194,32 @@ fn a_slow_client_of_one_serial_server_stops_no_other_server() {
     wharf.stop();
 }
 
-#[test]
-fn a_handler_error_that_only_a_traceback_on_stderr_tells_of() {
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        let guest = rust("hooks");
-        folder.plugin("hooks", &guest).settings("hooks", &format!("concurrency = '{concurrency}'"));
-        let wharf = Wharf::serve(&folder);
-        let url = wharf.url("hooks");
-        let clients: Vec<Client> = (0..5).map(|_| Client::dial(&url)).collect();
-        let generation = format!("generation={}", guest.generation());
-        thread::scope(|scope| {
-            for (number, mut client) in clients.into_iter().enumerate() {
-                let (wharf, generation) = (&wharf, &generation);
-                scope.spawn(move || {
-                    client.send(format!("no luck {number}\n"));
-                    let (name, cause) = (client.name(), format!("error: no luck {number}"));
-                    // One line, whose every part is in a place of its own.
-                    let line = wharf.logs(&["WARN", "session failed", "cause=", &name]);
-                    let fields = format!("plugin=hooks {generation} {name} phase=handle cause=\"{cause}\"");
-                    assert!(line.ends_with(&fields), "{line}");
-                    // And the plugin is told, to do about it what it likes.
-                    let told = format!("guest: text=\"handle_error {}: {cause}\"", name.trim_start_matches("client="));
-                    wharf.logs(&[&told, "plugin=hooks", &name]);
-                    assert_eq!(client.rest(), "");
-                });
-            }
-        });
-        let log = wharf.log();
-        assert!(!log.iter().any(|line| line.contains("panicked") || line.contains("Traceback")), "{log:#?}");
-        wharf.stop();
-    }
+fn a_handler_error_that_only_a_traceback_on_stderr_tells_of(concurrency: &str) {
+    let folder = Folder::new();
+    let guest = rust("hooks");
+    folder.plugin("hooks", &guest).settings("hooks", &format!("concurrency = '{concurrency}'"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("hooks");
+    let clients: Vec<Client> = (0..5).map(|_| Client::dial(&url)).collect();
+    let generation = format!("generation={}", guest.generation());
+    thread::scope(|scope| {
+        for (number, mut client) in clients.into_iter().enumerate() {
+            let (wharf, generation) = (&wharf, &generation);
+            scope.spawn(move || {
+                client.send(format!("no luck {number}\n"));
+                let (name, cause) = (client.name(), format!("error: no luck {number}"));
+                // One line, whose every part is in a place of its own.
+                let line = wharf.logs(&["WARN", "session failed", "cause=", &name]);
+                let fields = format!("plugin=hooks {generation} {name} phase=handle cause=\"{cause}\"");
+                assert!(line.ends_with(&fields), "{line}");
+                // And the plugin is told, to do about it what it likes.
+                let told = format!("guest: text=\"handle_error {}: {cause}\"", name.trim_start_matches("client="));
+                wharf.logs(&[&told, "plugin=hooks", &name]);
+                assert_eq!(client.rest(), "");
+            });
+        }
+    });
+    let log = wharf.log();
+    assert!(!log.iter().any(|line| line.contains("panicked") || line.contains("Traceback")), "{log:#?}");
+    wharf.stop();
 }

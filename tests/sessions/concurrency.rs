@@ -8,19 +8,14 @@ use rustix::process::Signal;
 use crate::harness::guests::{rust, shipped, stays};
 use crate::harness::hostile::{HOSTILE, Hostile};
 use crate::harness::observe::{kill, sockets, ticks, until};
-use crate::harness::{Client, DatagramClient, Family, Folder, Wharf, answers, ask_url, fixture};
+use crate::harness::{Client, DatagramClient, Family, Folder, Scene, Wharf, answers, ask_url, fixture};
 
 /// Those that give each session something of the kernel's.
 const MIX_INS: [&str; 2] = ["thread", "process"];
 
 /// A served plugin that says `A ` in each step, and waits for its client before the second.
-fn answering(family: Family, settings: &str) -> (Folder, Wharf, String) {
-    let folder = Folder::new();
-    folder.manifest("answers", &format!("{}{settings}", family.listen(&folder, "answers")));
-    folder.plugin("answers", &answers("A"));
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url("answers");
-    (folder, wharf, url)
+fn answering(family: Family, settings: &str) -> Scene {
+    Scene::of("answers", &answers("A")).over(family).with(settings).serve()
 }
 
 /// Clients that are well inside of their sessions.
@@ -52,15 +47,15 @@ fn sessions(wharf: &Wharf, concurrency: &str) -> usize {
 fn every_session_has_a_thread_or_a_process_of_its_own_and_leaves_none_behind() {
     for family in Family::STREAMS {
         for concurrency in MIX_INS {
-            let (_folder, wharf, url) = answering(family, &format!("concurrency = '{concurrency}'"));
-            assert_eq!(sessions(&wharf, concurrency), 0, "{concurrency}");
+            let scene = answering(family, &format!("concurrency = '{concurrency}'"));
+            assert_eq!(sessions(&scene, concurrency), 0, "{concurrency}");
             for count in [1, 20] {
-                let clients = inside(&url, count);
-                assert_eq!(sessions(&wharf, concurrency), count, "{concurrency}");
+                let clients = inside(&scene.url, count);
+                assert_eq!(sessions(&scene, concurrency), count, "{concurrency}");
                 finish(clients);
-                until("they are gone", || sessions(&wharf, concurrency) == 0);
+                until("they are gone", || sessions(&scene, concurrency) == 0);
             }
-            wharf.stop();
+            scene.stop();
         }
     }
 }
@@ -68,11 +63,11 @@ fn every_session_has_a_thread_or_a_process_of_its_own_and_leaves_none_behind() {
 #[test]
 fn the_others_have_neither() {
     for concurrency in ["task", "serial"] {
-        let (_folder, wharf, url) = answering(Family::Tcp, &format!("concurrency = '{concurrency}'"));
-        let clients = inside(&url, 1);
-        assert_eq!(wharf.threads_named("answers") + wharf.children().len(), 0, "{concurrency}");
+        let scene = answering(Family::Tcp, &format!("concurrency = '{concurrency}'"));
+        let clients = inside(&scene.url, 1);
+        assert_eq!(scene.threads_named("answers") + scene.children().len(), 0, "{concurrency}");
         finish(clients);
-        wharf.stop();
+        scene.stop();
     }
 }
 
@@ -96,30 +91,30 @@ fn a_thread_and_a_process_run_their_guests_themselves() {
 
 #[test]
 fn a_change_of_concurrency_is_for_new_sessions() {
-    let (folder, wharf, url) = answering(Family::Unix, "concurrency = 'task'");
-    wharf.event("loaded", "answers");
-    let mut all = inside(&url, 1);
+    let scene = answering(Family::Unix, "concurrency = 'task'");
+    scene.event("loaded", "answers");
+    let mut all = inside(&scene.url, 1);
     for (concurrency, threads, children) in [("thread", 1, 0), ("process", 1, 1), ("task", 1, 1)] {
-        let manifest = format!("{}concurrency = '{concurrency}'", Family::Unix.listen(&folder, "answers"));
-        folder.manifest("answers", &manifest);
-        wharf.event("loaded", "answers");
-        all.extend(inside(&url, 1));
-        assert_eq!(wharf.threads_named("answers"), threads, "{concurrency}");
-        assert_eq!(wharf.children().len(), children, "{concurrency}");
+        let manifest = format!("{}concurrency = '{concurrency}'", Family::Unix.listen(&scene.folder, "answers"));
+        scene.folder.manifest("answers", &manifest);
+        scene.event("loaded", "answers");
+        all.extend(inside(&scene.url, 1));
+        assert_eq!(scene.threads_named("answers"), threads, "{concurrency}");
+        assert_eq!(scene.children().len(), children, "{concurrency}");
     }
     finish(all);
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn a_socket_stays_where_it_is_when_a_session_process_ends() {
     for family in Family::STREAMS {
-        let (_folder, wharf, url) = answering(family, "concurrency = 'process'");
+        let scene = answering(family, "concurrency = 'process'");
         for _ in 0..5 {
-            assert_eq!(ask_url(&url, "x"), "A A A ");
-            until("it is gone", || wharf.children().is_empty());
+            assert_eq!(scene.ask("x"), "A A A ");
+            until("it is gone", || scene.children().is_empty());
         }
-        wharf.stop();
+        scene.stop();
     }
 }
 
@@ -132,14 +127,14 @@ fn at_the_cap_the_others_wait_in_the_backlog() {
             "concurrency = 'process'\nmax-children = 3",
             "concurrency = 'process'\nmax-connections = 3",
         ] {
-            let (_folder, wharf, url) = answering(family, settings);
-            let mut clients = inside(&url, CAP);
+            let scene = answering(family, settings);
+            let mut clients = inside(&scene.url, CAP);
             // These connect all the same, and wait their turn.
-            clients.extend((0..20).map(|_| Client::dial(&url)));
+            clients.extend((0..20).map(|_| scene.client()));
             let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
             thread::scope(|scope| {
                 for (number, mut client) in clients.into_iter().enumerate() {
-                    let (inside, most, wharf) = (&inside, &most, &wharf);
+                    let (inside, most, scene) = (&inside, &most, &scene);
                     scope.spawn(move || {
                         if number >= CAP {
                             client.hears("A ");
@@ -147,7 +142,7 @@ fn at_the_cap_the_others_wait_in_the_backlog() {
                         // Counted only well inside of the session, so that a count beyond the cap is a real one; looking
                         // for children takes long enough for whoever is let in by mistake to be counted, too.
                         let sessions = inside.fetch_add(1, Ordering::SeqCst) + 1;
-                        most.fetch_max(sessions.max(wharf.children().len()), Ordering::SeqCst);
+                        most.fetch_max(sessions.max(scene.children().len()), Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
                         finish(vec![client]);
                     });
@@ -155,20 +150,20 @@ fn at_the_cap_the_others_wait_in_the_backlog() {
             });
             let most = most.into_inner();
             assert!((1..=CAP).contains(&most), "{most} at once with {settings:?}");
-            wharf.stop();
+            scene.stop();
         }
     }
 }
 
 #[test]
 fn forty_children_are_the_most_unless_the_manifest_says_otherwise() {
-    let (_folder, wharf, url) = answering(Family::Unix, "concurrency = 'process'");
-    let clients = inside(&url, 40);
+    let scene = answering(Family::Unix, "concurrency = 'process'");
+    let clients = inside(&scene.url, 40);
     // Each takes the place of one that has finished.
-    let waiting: Vec<Client> = (0..5).map(|_| Client::dial(&url)).collect();
+    let waiting: Vec<Client> = (0..5).map(|_| scene.client()).collect();
     let mut at_most_forty = 0;
     for client in clients {
-        at_most_forty = at_most_forty.max(wharf.children().len());
+        at_most_forty = at_most_forty.max(scene.children().len());
         finish(vec![client]);
     }
     assert_eq!(at_most_forty, 40);
@@ -176,27 +171,27 @@ fn forty_children_are_the_most_unless_the_manifest_says_otherwise() {
         client.hears("A ");
         finish(vec![client]);
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn a_storm_of_clients_that_reset_and_of_children_that_are_killed_leaves_nothing_behind() {
-    let (_folder, wharf, url) = answering(Family::Tcp, "concurrency = 'process'\nmax-children = 8");
-    finish(inside(&url, 1));
-    until("the first child is gone", || wharf.children().is_empty());
-    let descriptors = wharf.descriptors();
+    let scene = answering(Family::Tcp, "concurrency = 'process'\nmax-children = 8");
+    finish(inside(&scene.url, 1));
+    until("the first child is gone", || scene.children().is_empty());
+    let descriptors = scene.descriptors();
     for _ in 0..10 {
-        (0..20).map(|_| Client::dial(&url)).for_each(Client::resets);
+        (0..20).map(|_| scene.client()).for_each(Client::resets);
         // Those included that have ended, and that nobody has waited for.
-        assert!(wharf.children().len() <= 8 + 1, "no more than it may have, and one that is being waited for");
+        assert!(scene.children().len() <= 8 + 1, "no more than it may have, and one that is being waited for");
     }
-    let clients = inside(&url, 8);
-    wharf.children().into_iter().for_each(|child| kill(child, Signal::KILL));
+    let clients = inside(&scene.url, 8);
+    scene.children().into_iter().for_each(|child| kill(child, Signal::KILL));
     clients.into_iter().for_each(Client::sees_the_end);
-    finish(inside(&url, 8));
-    until("no child is left, dead or alive", || wharf.children().is_empty());
-    until("no descriptor is left", || wharf.descriptors() <= descriptors);
-    wharf.stop();
+    finish(inside(&scene.url, 8));
+    until("no child is left, dead or alive", || scene.children().is_empty());
+    until("no descriptor is left", || scene.descriptors() <= descriptors);
+    scene.stop();
 }
 
 #[test]
@@ -228,13 +223,13 @@ fn a_datagram_at_the_cap_waits_for_a_place() {
 #[test]
 fn a_killed_child_costs_its_own_session_and_no_other() {
     for family in Family::STREAMS {
-        let (_folder, wharf, url) = answering(family, "concurrency = 'process'");
-        let victim = inside(&url, 1).remove(0);
-        let [pid] = wharf.children()[..] else { panic!("one child for one session") };
-        let beside = inside(&url, 2);
+        let scene = answering(family, "concurrency = 'process'");
+        let victim = inside(&scene.url, 1).remove(0);
+        let [pid] = scene.children()[..] else { panic!("one child for one session") };
+        let beside = inside(&scene.url, 2);
         let name = victim.name();
         kill(pid, Signal::KILL);
-        wharf.logs(&[
+        scene.logs(&[
             "WARN",
             "session failed",
             "plugin=answers",
@@ -245,26 +240,26 @@ fn a_killed_child_costs_its_own_session_and_no_other() {
         ]);
         victim.sees_the_end();
         finish(beside);
-        assert_eq!(ask_url(&url, "x"), "A A A ");
-        until("every child has been waited for", || wharf.children().is_empty());
-        wharf.stop();
+        assert_eq!(scene.ask("x"), "A A A ");
+        until("every child has been waited for", || scene.children().is_empty());
+        scene.stop();
     }
 }
 
 #[test]
 fn a_killed_child_gives_its_place_back() {
-    let (_folder, wharf, url) = answering(Family::Tcp, "concurrency = 'process'\nmax-children = 1");
+    let scene = answering(Family::Tcp, "concurrency = 'process'\nmax-children = 1");
     for _ in 0..3 {
-        let victim = inside(&url, 1).remove(0);
-        let waiting = Client::dial(&url);
-        let [pid] = wharf.children()[..] else { panic!("one child for one session") };
+        let victim = inside(&scene.url, 1).remove(0);
+        let waiting = scene.client();
+        let [pid] = scene.children()[..] else { panic!("one child for one session") };
         kill(pid, Signal::KILL);
         victim.sees_the_end();
         let mut next = waiting;
         next.hears("A ");
         finish(vec![next]);
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
@@ -314,16 +309,16 @@ fn a_stop_joins_the_sessions_that_it_is_to_wait_for() {
             "concurrency = 'task'\nblock-on-close = false\ndaemon-threads = true",
         ] {
             for signal in [Signal::TERM, Signal::INT] {
-                let (_folder, mut wharf, url) = answering(family, settings);
-                let clients = inside(&url, 3);
-                wharf.signal(signal);
-                wharf.says("draining 3");
-                wharf.event("closed", "answers");
-                assert!(Client::try_dial(&url).is_err(), "nobody is let in any more");
-                assert!(!wharf.events().contains(&"stopped".to_owned()), "{settings:?}");
+                let mut scene = answering(family, settings);
+                let clients = inside(&scene.url, 3);
+                scene.signal(signal);
+                scene.says("draining 3");
+                scene.event("closed", "answers");
+                assert!(Client::try_dial(&scene.url).is_err(), "nobody is let in any more");
+                assert!(!scene.events().contains(&"stopped".to_owned()), "{settings:?}");
                 finish(clients);
-                wharf.says("stopped");
-                assert_eq!(wharf.ended(), 0, "{settings:?}");
+                scene.says("stopped");
+                assert_eq!(scene.ended(), 0, "{settings:?}");
             }
         }
     }
@@ -337,14 +332,14 @@ fn a_stop_leaves_the_threads_that_it_is_not_to_wait_for_and_they_end_with_it() {
         {
             // A drain that would outlast this test's patience.
             let settings = format!("concurrency = 'thread'\n{settings}\ntimeouts.drain = '1h'");
-            let (_folder, mut wharf, url) = answering(family, &settings);
-            let clients = inside(&url, 3);
-            wharf.signal(Signal::TERM);
-            wharf.says("stopped");
-            assert_eq!(wharf.ended(), 0, "{settings:?}");
+            let mut scene = answering(family, &settings);
+            let clients = inside(&scene.url, 3);
+            scene.signal(Signal::TERM);
+            scene.says("stopped");
+            assert_eq!(scene.ended(), 0, "{settings:?}");
             // And say no more than they had said.
             clients.into_iter().for_each(Client::sees_the_end);
-            let log = wharf.log();
+            let log = scene.log();
             assert!(!log.iter().any(|line| line.contains("session failed")), "{log:#?}");
         }
     }
@@ -354,13 +349,13 @@ fn a_stop_leaves_the_threads_that_it_is_not_to_wait_for_and_they_end_with_it() {
 fn a_stop_leaves_the_processes_that_it_is_not_to_wait_for_and_they_go_on() {
     for family in Family::STREAMS {
         let settings = "concurrency = 'process'\nblock-on-close = false\ntimeouts.drain = '1h'";
-        let (_folder, mut wharf, url) = answering(family, settings);
-        let clients = inside(&url, 3);
-        wharf.signal(Signal::TERM);
-        wharf.says("stopped");
-        assert_eq!(wharf.exited(), 0);
+        let mut scene = answering(family, settings);
+        let clients = inside(&scene.url, 3);
+        scene.signal(Signal::TERM);
+        scene.says("stopped");
+        assert_eq!(scene.exited(), 0);
         finish(clients);
-        let log = wharf.log();
+        let log = scene.log();
         assert!(!log.iter().any(|line| line.contains("session failed")), "{log:#?}");
     }
 }
@@ -370,12 +365,12 @@ fn a_second_signal_ends_threads_and_children_at_once() {
     for concurrency in MIX_INS {
         for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT)] {
             let settings = format!("concurrency = '{concurrency}'\ntimeouts.drain = '1h'");
-            let (_folder, mut wharf, url) = answering(Family::Tcp, &settings);
-            let clients = inside(&url, 3);
-            wharf.signal(first);
-            wharf.says("draining 3");
-            wharf.signal(second);
-            assert_eq!(wharf.ended(), 1, "{concurrency}");
+            let mut scene = answering(Family::Tcp, &settings);
+            let clients = inside(&scene.url, 3);
+            scene.signal(first);
+            scene.says("draining 3");
+            scene.signal(second);
+            assert_eq!(scene.ended(), 1, "{concurrency}");
             clients.into_iter().for_each(Client::sees_the_end);
         }
     }
@@ -383,15 +378,15 @@ fn a_second_signal_ends_threads_and_children_at_once() {
 
 #[test]
 fn an_interrupt_of_the_whole_process_group_lets_sessions_finish() {
-    let (_folder, mut wharf, url) = answering(Family::Tcp, "concurrency = 'process'");
-    let clients = inside(&url, 3);
+    let mut scene = answering(Family::Tcp, "concurrency = 'process'");
+    let clients = inside(&scene.url, 3);
     // As a terminal does it: host and children alike.
-    wharf.children().into_iter().for_each(|child| kill(child, Signal::INT));
-    wharf.signal(Signal::INT);
-    wharf.says("draining 3");
+    scene.children().into_iter().for_each(|child| kill(child, Signal::INT));
+    scene.signal(Signal::INT);
+    scene.says("draining 3");
     finish(clients);
-    assert_eq!(wharf.ended(), 0);
-    let log = wharf.log();
+    assert_eq!(scene.ended(), 0);
+    let log = scene.log();
     assert!(!log.iter().any(|line| line.contains("session failed")), "{log:#?}");
 }
 
@@ -421,14 +416,14 @@ fn the_drain_deadline_stops_threads_and_children() {
 #[test]
 fn a_replaced_generation_is_drained_from_threads_and_processes() {
     for concurrency in MIX_INS {
-        let (folder, wharf, url) = answering(Family::Unix, &format!("concurrency = '{concurrency}'"));
-        wharf.event("loaded", "answers");
-        let old = inside(&url, 2);
-        folder.plugin("answers", &answers("B"));
-        wharf.event("loaded", "answers");
-        assert_eq!(ask_url(&url, "x"), "B B B ", "{concurrency}");
+        let scene = answering(Family::Unix, &format!("concurrency = '{concurrency}'"));
+        scene.event("loaded", "answers");
+        let old = inside(&scene.url, 2);
+        scene.folder.plugin("answers", &answers("B"));
+        scene.event("loaded", "answers");
+        assert_eq!(scene.ask("x"), "B B B ", "{concurrency}");
         finish(old);
-        wharf.stop();
+        scene.stop();
     }
 }
 

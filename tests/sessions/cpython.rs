@@ -8,10 +8,16 @@ use rustix::process::Signal;
 
 use crate::harness::guests::{example, rust};
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, DatagramClient, Family, Folder, Launch, Wharf};
+use crate::harness::{Client, DatagramClient, Family, Folder, Launch, Scene, Wharf, in_every_mode};
 
 /// As long as the one in CPython's test: more than any socket's buffers hold.
 const BIG_CHUNK: usize = (16 << 20) + 1;
+
+in_every_mode! {
+    concurrencies:
+        an_error_of_the_handler_goes_to_handle_error_and_no_further,
+        an_exit_ends_its_session_and_never_the_server;
+}
 
 #[test]
 fn every_server_class_answers_client_after_client_and_closes_its_listener() {
@@ -46,41 +52,32 @@ fn every_server_class_answers_client_after_client_and_closes_its_listener() {
     }
 }
 
-#[test]
-fn an_error_of_the_handler_goes_to_handle_error_and_no_further() {
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        folder.settings("hooks", &format!("concurrency = '{concurrency}'")).plugin("hooks", &rust("hooks"));
-        let file = folder.path().join("hooks.wasm");
-        let mut wharf = Launch::new(["run".as_ref(), file.as_os_str()]).args(["--requests", "1"]).start();
-        let mut client = Client::connect(wharf.address("hooks"));
-        let name = client.name();
-        client.send("Test error\n");
-        wharf.logs(&["session failed", "plugin=hooks", &name, "phase=handle", "cause=\"error: Test error\""]);
-        let told = format!("handle_error {}: error: Test error", name.trim_start_matches("client="));
-        wharf.logs(&["guest", &told, "plugin=hooks", &name]);
-        assert_eq!(client.rest(), "", "{concurrency}: the request is closed in order");
-        assert_eq!(wharf.ended(), 0, "{concurrency}: exit status");
-    }
+fn an_error_of_the_handler_goes_to_handle_error_and_no_further(concurrency: &str) {
+    let folder = Folder::new();
+    folder.settings("hooks", &format!("concurrency = '{concurrency}'")).plugin("hooks", &rust("hooks"));
+    let file = folder.path().join("hooks.wasm");
+    let mut wharf = Launch::new(["run".as_ref(), file.as_os_str()]).args(["--requests", "1"]).start();
+    let mut client = Client::connect(wharf.address("hooks"));
+    let name = client.name();
+    client.send("Test error\n");
+    wharf.logs(&["session failed", "plugin=hooks", &name, "phase=handle", "cause=\"error: Test error\""]);
+    let told = format!("handle_error {}: error: Test error", name.trim_start_matches("client="));
+    wharf.logs(&["guest", &told, "plugin=hooks", &name]);
+    assert_eq!(client.rest(), "", "{concurrency}: the request is closed in order");
+    assert_eq!(wharf.ended(), 0, "{concurrency}: exit status");
 }
 
-#[test]
-fn an_exit_ends_its_session_and_never_the_server() {
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        folder.settings("misbehave", &format!("concurrency = '{concurrency}'")).plugin("misbehave", &rust("misbehave"));
-        let wharf = Wharf::serve(&folder);
-        let address = wharf.address("misbehave");
-        let mut client = Client::connect(address);
-        let name = client.name();
-        client.send("exit 3\n");
-        wharf.logs(&["session failed", "plugin=misbehave", &name, "phase=handle", "cause=\"exit: status "]);
-        assert_eq!(client.rest(), "", "{concurrency}: the request is closed in order");
-        let mut next = Client::connect(address);
-        next.send("still there\n").hears("still there");
-        assert_eq!(next.rest(), "", "{concurrency}");
-        wharf.stop();
-    }
+fn an_exit_ends_its_session_and_never_the_server(concurrency: &str) {
+    let scene = Scene::of("misbehave", &rust("misbehave")).with(&format!("concurrency = '{concurrency}'")).serve();
+    let mut client = scene.client();
+    let name = client.name();
+    client.send("exit 3\n");
+    scene.logs(&["session failed", "plugin=misbehave", &name, "phase=handle", "cause=\"exit: status "]);
+    assert_eq!(client.rest(), "", "{concurrency}: the request is closed in order");
+    let mut next = scene.client();
+    next.send("still there\n").hears("still there");
+    assert_eq!(next.rest(), "", "{concurrency}");
+    scene.stop();
 }
 
 #[test]

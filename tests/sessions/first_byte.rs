@@ -5,24 +5,18 @@ use rustix::net::{RecvFlags, recv};
 use crate::harness::client::raise_descriptor_limit;
 use crate::harness::guests::{Guest, shipped};
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, DatagramClient, Family, Folder, Wharf, answer, answers, ask_url, fixture};
+use crate::harness::{
+    Client, DatagramClient, Family, Folder, Scene, Wharf, answer, answers, ask_url, fixture, in_every_mode,
+};
 
 const KEY: &str = "instance-on-first-byte = true\n";
 
-/// Serves `guest` in every way there is, each by itself. What a scenario returns is dropped when the host has stopped.
-fn every_way<T>(guest: &Guest, settings: &str, scenario: impl Fn(&str, &str, &Wharf, &Folder) -> T) {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let folder = Folder::new();
-            let listen = family.listen(&folder, "waits");
-            let manifest = format!("{listen}concurrency = '{concurrency}'\n{KEY}{settings}");
-            folder.manifest("waits", &manifest).plugin("waits", guest);
-            let wharf = Wharf::serve(&folder);
-            let kept = scenario(&wharf.url("waits"), concurrency, &wharf, &folder);
-            wharf.stop();
-            drop(kept);
-        }
-    }
+/// Serves `guest`. What a scenario returns is dropped when the host has stopped.
+fn in_this_mode<T>(family: Family, concurrency: &str, guest: &Guest, settings: &str, scenario: impl Fn(&Scene) -> T) {
+    let scene = Scene::of("waits", guest).over(family).concurrency(concurrency).with(KEY).with(settings).serve();
+    let kept = scenario(&scene);
+    scene.stop();
+    drop(kept);
 }
 
 /// Whether something has come that was not read yet.
@@ -30,90 +24,91 @@ fn has_heard(client: &Client) -> bool {
     recv(&client.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
 }
 
-#[test]
-fn setup_runs_when_the_first_byte_has_come_which_is_not_lost() {
-    every_way(&answers("A"), "", |url, concurrency, wharf, _| {
-        let mut silent = Client::dial(url);
+in_every_mode! {
+    streams:
+        setup_runs_when_the_first_byte_has_come_which_is_not_lost,
+        the_end_starts_a_session_as_a_byte_does,
+        a_silent_client_is_closed_after_the_idle_timeout,
+        a_silent_client_delays_a_stop_or_reload_by_the_drain_time_at_most,
+        clients_that_reset_before_they_send_disturb_nobody;
+}
+
+fn setup_runs_when_the_first_byte_has_come_which_is_not_lost(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &answers("A"), "", |scene| {
+        let mut silent = scene.client();
         if concurrency != "serial" {
             // Behind it, and served.
-            assert_eq!(ask_url(url, "x"), answer("A"), "{url} {concurrency}");
+            assert_eq!(scene.ask("x"), answer("A"));
         }
-        until("nobody is served", || wharf.children().is_empty() && wharf.threads_named("waits") == 0);
-        assert!(!has_heard(&silent), "{url} {concurrency}");
+        until("nobody is served", || scene.children().is_empty() && scene.threads_named("waits") == 0);
+        assert!(!has_heard(&silent));
         silent.send("x");
-        assert_eq!(silent.rest(), answer("A"), "{url} {concurrency}");
+        assert_eq!(silent.rest(), answer("A"));
     });
-    every_way(&shipped("echo"), "", |url, concurrency, _, _| {
-        assert_eq!(ask_url(url, "every byte"), "every byte", "{url} {concurrency}");
-        let mut client = Client::dial(url);
+    in_this_mode(family, concurrency, &shipped("echo"), "", |scene| {
+        assert_eq!(scene.ask("every byte"), "every byte");
+        let mut client = scene.client();
         client.send("o").hears("o").send("thers").hears("thers").ends();
-        assert_eq!(client.rest(), "", "{url} {concurrency}");
+        assert_eq!(client.rest(), "");
     });
 }
 
-#[test]
-fn the_end_is_as_good_as_a_byte() {
-    every_way(&answers("A"), "", |url, concurrency, _, _| {
-        assert_eq!(ask_url(url, ""), answer("A"), "{url} {concurrency}");
+fn the_end_starts_a_session_as_a_byte_does(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &answers("A"), "", |scene| {
+        assert_eq!(scene.ask(""), answer("A"));
     });
 }
 
-#[test]
-fn who_says_nothing_is_closed_when_the_idle_time_is_over() {
-    every_way(&answers("A"), "timeouts.idle = '50ms'", |url, concurrency, wharf, _| {
-        let silent: Vec<Client> = (0..5).map(|_| Client::dial(url)).collect();
+fn a_silent_client_is_closed_after_the_idle_timeout(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &answers("A"), "timeouts.idle = '50ms'", |scene| {
+        let silent: Vec<Client> = (0..5).map(|_| scene.client()).collect();
         for client in silent {
             let name = client.name();
-            assert_eq!(client.rest(), "", "{url} {concurrency}");
-            wharf.logs(&["session failed", "plugin=waits", &name, "phase=first-byte", "cause=\"timeout: "]);
+            assert_eq!(client.rest(), "");
+            scene.logs(&["session failed", "plugin=waits", &name, "phase=first-byte", "cause=\"timeout: "]);
         }
     });
 }
 
-#[test]
-fn who_says_nothing_holds_up_no_stop_and_no_reload_beyond_the_drain_time() {
+fn a_silent_client_delays_a_stop_or_reload_by_the_drain_time_at_most(family: Family, concurrency: &str) {
     let settings = "timeouts.drain = '50ms'\ntimeouts.replaced = '50ms'";
-    every_way(&answers("A"), settings, |url, concurrency, wharf, folder| {
-        wharf.event("loaded", "waits");
-        let before = wharf.descriptors();
-        let silent = Client::dial(url);
-        until("it is accepted", || wharf.descriptors() > before);
+    in_this_mode(family, concurrency, &answers("A"), settings, |scene| {
+        scene.event("loaded", "waits");
+        let before = scene.descriptors();
+        let silent = scene.client();
+        until("it is accepted", || scene.descriptors() > before);
         let name = silent.name();
-        folder.plugin("waits", &answers("B"));
-        wharf.event("loaded", "waits");
-        wharf.logs(&["session failed", "plugin=waits", &name, "phase=first-byte", "cause=\"drain"]);
-        assert_eq!(silent.rest(), "", "{url} {concurrency}");
-        assert_eq!(ask_url(url, "x"), answer("B"), "{url} {concurrency}");
+        scene.folder.plugin("waits", &answers("B"));
+        scene.event("loaded", "waits");
+        scene.logs(&["session failed", "plugin=waits", &name, "phase=first-byte", "cause=\"drain"]);
+        assert_eq!(silent.rest(), "");
+        assert_eq!(scene.ask("x"), answer("B"));
         // For the stop.
-        Client::dial(url)
+        scene.client()
     });
 }
 
-#[test]
-fn clients_that_reset_before_they_speak_are_nobodys_trouble() {
-    every_way(&shipped("upper"), "", |url, concurrency, wharf, _| {
+fn clients_that_reset_before_they_send_disturb_nobody(family: Family, concurrency: &str) {
+    in_this_mode(family, concurrency, &shipped("upper"), "", |scene| {
         for _ in 0..30 {
-            Client::dial(url).resets();
+            scene.client().resets();
         }
-        assert_eq!(ask_url(url, "hello"), "HELLO", "{url} {concurrency}");
-        let log = wharf.log();
+        assert_eq!(scene.ask("hello"), "HELLO");
+        let log = scene.log();
         assert!(!log.iter().any(|line| line.contains("ERROR")), "{log:#?}");
     });
 }
 
 #[test]
-fn who_says_nothing_is_one_of_its_sources_sessions() {
-    let folder = Folder::new();
-    folder.plugin("answers", &answers("A")).settings("answers", &format!("{KEY}max-connections-per-source = 1"));
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url("answers");
-    let mut silent = Client::dial(&url);
-    Client::dial(&url).sees_the_end();
-    wharf.logs(&["client refused", "by=max-connections-per-source"]);
+fn a_silent_client_counts_for_its_source() {
+    let scene = Scene::of("answers", &answers("A")).with(&format!("{KEY}max-connections-per-source = 1")).serve();
+    let mut silent = scene.client();
+    scene.client().sees_the_end();
+    scene.logs(&["client refused", "by=max-connections-per-source"]);
     silent.send("x");
     assert_eq!(silent.rest(), answer("A"));
-    until("its place is free", || Client::dial(&url).served("x", &answer("A")));
-    wharf.stop();
+    until("its place is free", || scene.client().served("x", &answer("A")));
+    scene.stop();
 }
 
 #[test]

@@ -8,16 +8,7 @@ use wit_component::ComponentEncoder;
 
 use crate::harness::guests::{Guest, example, fixture_as_module, rust, shipped, toolchain};
 use crate::harness::observe::until;
-use crate::harness::{Client, Family, Folder, Launch, Wharf, answers};
-
-fn serving(guest: &Guest, settings: &str) -> (Folder, Wharf, String) {
-    let folder = Folder::new();
-    let listen = Family::Unix.listen(&folder, "guest");
-    folder.manifest("guest", &format!("{listen}{settings}")).plugin("guest", guest);
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url("guest");
-    (folder, wharf, url)
-}
+use crate::harness::{Client, Family, Folder, Launch, Scene, Wharf, answers};
 
 /// What `wharf check` says of a plugin's sandboxes.
 fn sandbox(guest: &Guest) -> String {
@@ -68,9 +59,9 @@ fn one_whose_wasi_answers_by_itself_is_not_given_the_hosts() {
         .expect("a component");
     let component = Guest::wasm(component);
     assert_eq!(sandbox(&component), MADE);
-    let (_folder, wharf, url) = serving(&component, "");
-    Client::dial(&url).send("x").hears("7").ends();
-    wharf.stop();
+    let scene = Scene::of("guest", &component).over(Family::Unix).serve();
+    scene.client().send("x").hears("7").ends();
+    scene.stop();
 }
 
 /// One session with this secret: how much it found of others.
@@ -89,10 +80,10 @@ const FAILS: u64 = u64::MAX - 1;
 fn nothing_of_a_session_is_left_in_a_sandbox_that_was_put_back() {
     let guest = fixture_as_module("leaves_traces");
     assert_eq!(sandbox(&guest), PUT_BACK);
-    let (_folder, wharf, url) = serving(&guest, "limits.memory = '448KiB'");
+    let scene = Scene::of("guest", &guest).over(Family::Unix).with("limits.memory = '448KiB'").serve();
     thread::scope(|scope| {
         for client in 0..4_u64 {
-            let url = &url;
+            let url = &scene.url;
             scope.spawn(move || {
                 for session in 0..500 {
                     // Odd ones do not grow, and are not to see that the one before did.
@@ -106,56 +97,57 @@ fn nothing_of_a_session_is_left_in_a_sandbox_that_was_put_back() {
             });
         }
     });
-    wharf.logs(&["session failed", "phase=handle", "cause=\"trap: "]);
-    wharf.logs(&["session failed", "phase=handle", "cause=\"error: failed"]);
-    wharf.stop();
+    scene.logs(&["session failed", "phase=handle", "cause=\"trap: "]);
+    scene.logs(&["session failed", "phase=handle", "cause=\"error: failed"]);
+    scene.stop();
     // The fixture can find what it looks for.
-    let (_folder, wharf, url) = serving(&guest, "instance = 'reused'");
-    assert_eq!(found(&url, 1), 0);
-    assert!(found(&url, 1) > 10_000, "an instance that is reused has what it left");
-    wharf.stop();
+    let scene = Scene::of("guest", &guest).over(Family::Unix).with("instance = 'reused'").serve();
+    assert_eq!(found(&scene.url, 1), 0);
+    assert!(found(&scene.url, 1) > 10_000, "an instance that is reused has what it left");
+    scene.stop();
 }
 
 #[test]
 fn each_session_is_initialised_once() {
-    let (_folder, wharf, url) = serving(&fixture_as_module("initializes"), "");
+    let scene = Scene::of("guest", &fixture_as_module("initializes")).over(Family::Unix).serve();
     for _ in 0..5 {
-        Client::dial(&url).send("x").hears("1").ends();
+        scene.client().send("x").hears("1").ends();
     }
-    wharf.stop();
-    let (_folder, wharf, url) = serving(&fixture_as_module("initializes"), "instance = 'reused'");
+    scene.stop();
+    let scene =
+        Scene::of("guest", &fixture_as_module("initializes")).over(Family::Unix).with("instance = 'reused'").serve();
     for _ in 0..5 {
-        Client::dial(&url).send("x").hears("1").ends();
+        scene.client().send("x").hears("1").ends();
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn what_a_session_did_to_its_wasi_is_no_other_ones() {
     let guest = fixture_as_module("closes_stdout");
-    let (_folder, wharf, url) = serving(&guest, "");
+    let scene = Scene::of("guest", &guest).over(Family::Unix).serve();
     for _ in 0..5 {
-        Client::dial(&url).send("x").hears("0").ends();
+        scene.client().send("x").hears("0").ends();
     }
-    wharf.stop();
+    scene.stop();
     // The fixture can tell: 8 is EBADF.
-    let (_folder, wharf, url) = serving(&guest, "instance = 'reused'");
+    let scene = Scene::of("guest", &guest).over(Family::Unix).with("instance = 'reused'").serve();
     let mut said = Vec::new();
     for _ in 0..3 {
-        let mut client = Client::dial(&url);
+        let mut client = scene.client();
         client.send("x");
         said.extend(client.heard(1));
         assert_eq!(client.rest(), "");
     }
     assert_eq!(said, b"088");
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn a_quiet_guest_holds_little_and_finds_its_memory_as_it_was() {
     const CLIENTS: usize = 200;
-    let (_folder, wharf, url) = serving(&fixture_as_module("remembers"), "");
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::dial(&url)).collect();
+    let scene = Scene::of("guest", &fixture_as_module("remembers")).over(Family::Unix).serve();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| scene.client()).collect();
     let mut sums = [0_u32; CLIENTS];
     let mut message = |clients: &mut [Client], round: u8| {
         for (number, client) in clients.iter_mut().enumerate() {
@@ -168,13 +160,13 @@ fn a_quiet_guest_holds_little_and_finds_its_memory_as_it_was() {
     for round in 0..20 {
         message(&mut clients, round);
     }
-    let awake = wharf.status("VmRSS");
+    let awake = scene.status("VmRSS");
     for round in 20..23 {
-        until("their memory is given back", || wharf.status("VmRSS") + (CLIENTS * 60) as u64 <= awake);
+        until("their memory is given back", || scene.status("VmRSS") + (CLIENTS * 60) as u64 <= awake);
         message(&mut clients, round);
-        assert!(wharf.status("VmRSS") + (CLIENTS * 30) as u64 > awake, "it is theirs again");
+        assert!(scene.status("VmRSS") + (CLIENTS * 30) as u64 > awake, "it is theirs again");
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::guests::{Guest, fixture_with_hooks, program};
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, Family, Folder, Wharf, fixture};
+use crate::harness::{Client, Family, Folder, Scene, Wharf, fixture, in_every_mode};
 
 /// One kind of guest each, whose bytes mean the same.
 fn guests() -> [(&'static str, Guest); 3] {
@@ -12,48 +12,44 @@ fn guests() -> [(&'static str, Guest); 3] {
 }
 
 /// Serves a guest with two places.
-fn serve(family: Family, concurrency: &str, guest: &Guest, settings: &str) -> (Folder, Wharf, String) {
-    let folder = Folder::new();
-    let listen = family.listen(&folder, "busy");
-    let manifest = format!("{listen}concurrency = '{concurrency}'\nmax-connections = 2\nlimits.cpu = '1h'\n{settings}");
-    folder.manifest("busy", &manifest).plugin("busy", guest);
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url("busy");
-    (folder, wharf, url)
+fn serve(family: Family, concurrency: &str, guest: &Guest, settings: &str) -> Scene {
+    let scene = Scene::of("busy", guest).over(family).concurrency(concurrency);
+    scene.with("max-connections = 2\nlimits.cpu = '1h'").with(settings).serve()
+}
+
+in_every_mode! {
+    streams:
+        a_client_that_is_gone_frees_its_place,
+        a_half_closed_client_is_answered_however_late;
 }
 
 fn places(concurrency: &str) -> usize {
     if concurrency == "serial" { 1 } else { 2 }
 }
 
-#[test]
-fn a_client_that_is_gone_frees_its_place_whatever_its_guest_is_at() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            for (kind, guest) in guests() {
-                let (_folder, wharf, url) = serve(family, concurrency, &guest, "timeouts.gone = '100ms'");
-                for at in ["!", "?"] {
-                    let what = format!("{family:?} {concurrency} {kind} {at}");
-                    let mut clients: Vec<Client> = (0..places(concurrency)).map(|_| Client::dial(&url)).collect();
-                    let names: Vec<String> = clients.iter().map(Client::name).collect();
-                    for client in &mut clients {
-                        client.send(at).hears("busy\n");
-                    }
-                    // Over TCP a reset. On a Unix socket, whose close can't be taken for less, a close.
-                    clients.into_iter().for_each(Client::resets);
-                    // Somebody who comes then finds a place, and is served.
-                    let mut next = Client::dial(&url);
-                    next.send("!").hears("busy\n");
-                    next.resets();
-                    for name in names {
-                        wharf.logs(&["session failed", "plugin=busy", &name, "phase=handle", "cause=\"gone: "]);
-                    }
-                    wharf.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
-                    assert!(!wharf.log().iter().any(|line| line.contains("ERROR")), "{what}");
-                }
-                wharf.stop();
+fn a_client_that_is_gone_frees_its_place(family: Family, concurrency: &str) {
+    for (kind, guest) in guests() {
+        let scene = serve(family, concurrency, &guest, "timeouts.gone = '100ms'");
+        for at in ["!", "?"] {
+            let what = format!("{family:?} {concurrency} {kind} {at}");
+            let mut clients: Vec<Client> = (0..places(concurrency)).map(|_| scene.client()).collect();
+            let names: Vec<String> = clients.iter().map(Client::name).collect();
+            for client in &mut clients {
+                client.send(at).hears("busy\n");
             }
+            // Over TCP a reset. On a Unix socket, whose close can't be taken for less, a close.
+            clients.into_iter().for_each(Client::resets);
+            // Somebody who comes then finds a place, and is served.
+            let mut next = scene.client();
+            next.send("!").hears("busy\n");
+            next.resets();
+            for name in names {
+                scene.logs(&["session failed", "plugin=busy", &name, "phase=handle", "cause=\"gone: "]);
+            }
+            scene.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
+            assert!(!scene.log().iter().any(|line| line.contains("ERROR")), "{what}");
         }
+        scene.stop();
     }
 }
 
@@ -61,13 +57,13 @@ fn a_client_that_is_gone_frees_its_place_whatever_its_guest_is_at() {
 fn a_handler_that_works_on_after_its_client_is_left_to_it_where_that_is_said() {
     for family in Family::STREAMS {
         // It sleeps for longer than the default period between two looks.
-        let (_folder, wharf, url) = serve(family, "task", &fixture("sleeps"), "timeouts.gone = '1h'");
-        let mut client = Client::dial(&url);
+        let scene = serve(family, "task", &fixture("sleeps"), "timeouts.gone = '1h'");
+        let mut client = scene.client();
         client.send("9990");
         let name = client.name();
         client.resets();
-        wharf.logs(&["session failed", &name, "phase=handle", "cause=\"error: all was read"]);
-        wharf.stop();
+        scene.logs(&["session failed", &name, "phase=handle", "cause=\"error: all was read"]);
+        scene.stop();
     }
 }
 
@@ -75,30 +71,25 @@ fn a_handler_that_works_on_after_its_client_is_left_to_it_where_that_is_said() {
 fn what_a_client_sent_before_it_went_is_read_to_the_end_however_long_that_takes() {
     for family in Family::STREAMS {
         for concurrency in ["task", "process"] {
-            let (_folder, wharf, url) = serve(family, concurrency, &fixture("sleeps"), "timeouts.gone = '700ms'");
-            let mut client = Client::dial(&url);
+            let scene = serve(family, concurrency, &fixture("sleeps"), "timeouts.gone = '700ms'");
+            let mut client = scene.client();
             // Two seconds of it.
             client.send("2222222222");
             let name = client.name();
             client.resets();
-            wharf.logs(&["session failed", &name, "phase=handle", "cause=\"error: all was read"]);
-            wharf.stop();
+            scene.logs(&["session failed", &name, "phase=handle", "cause=\"error: all was read"]);
+            scene.stop();
         }
     }
 }
 
-#[test]
-fn a_client_that_has_only_ended_its_sending_is_answered_however_long_that_takes() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let (_folder, wharf, url) = serve(family, concurrency, &fixture("sleeps"), "timeouts.gone = '50ms'");
-            let mut client = Client::dial(&url);
-            // Longer than it takes to ask it whether it is there.
-            client.send("99").ends();
-            assert_eq!(client.rest(), "woke", "{family:?} {concurrency}");
-            wharf.stop();
-        }
-    }
+fn a_half_closed_client_is_answered_however_late(family: Family, concurrency: &str) {
+    let scene = serve(family, concurrency, &fixture("sleeps"), "timeouts.gone = '50ms'");
+    let mut client = scene.client();
+    // Longer than it takes to ask it whether it is there.
+    client.send("99").ends();
+    assert_eq!(client.rest(), "woke", "{family:?} {concurrency}");
+    scene.stop();
 }
 
 /// What a client by CPython does: half a second after its close its kernel has forgotten the connection, rather than after a minute.
@@ -115,20 +106,20 @@ client.close()
 fn a_tcp_client_that_has_closed_is_told_from_one_that_reads_on() {
     for concurrency in ["task", "process"] {
         let settings = "timeouts.gone = '50ms'";
-        let (_folder, wharf, url) = serve(Family::Tcp, concurrency, &fixture("sleeps"), settings);
-        let (_, port) = url.rsplit_once(':').expect("a port");
-        let mut stays = Client::dial(&url);
+        let scene = serve(Family::Tcp, concurrency, &fixture("sleeps"), settings);
+        let (_, port) = scene.url.rsplit_once(':').expect("a port");
+        let mut stays = scene.client();
         stays.send("!").hears("busy\n").ends();
         let client = Command::new("python3").args(["-c", CLOSES, port]).stdin(Stdio::null()).output();
         let client = client.expect("python3 is there");
         assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
-        let line = wharf.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
+        let line = scene.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
         assert!(!line.contains(&stays.name()), "{line}");
         until("the kernel has asked the other one", || asks(&stays));
-        assert!(!wharf.log().iter().any(|line| line.contains(&stays.name())), "{concurrency}");
+        assert!(!scene.log().iter().any(|line| line.contains(&stays.name())), "{concurrency}");
         stays.resets();
-        wharf.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
-        wharf.stop();
+        scene.logs(&["session failed", "plugin=busy", "phase=handle", "cause=\"gone: "]);
+        scene.stop();
     }
 }
 

@@ -1,33 +1,27 @@
 //! A session, step by step: what is called when, in which instance, and what the client sees of it.
 
 use crate::harness::guests::{rust, shipped};
-use crate::harness::{Client, Folder, Wharf, ask, fixture};
+use crate::harness::{Client, Folder, Scene, Wharf, ask, fixture};
 
 #[test]
 fn the_three_steps_run_in_order_in_an_instance_that_no_other_session_sees() {
     for settings in ["concurrency = 'task'", "concurrency = 'serial'"] {
-        let folder = Folder::new();
-        folder.plugin("counts", &fixture("counts")).settings("counts", settings);
-        let wharf = Wharf::serve(&folder);
-        let address = wharf.address("counts");
+        let scene = Scene::of("counts", &fixture("counts")).with(settings).serve();
         for _ in 0..50 {
-            assert_eq!(ask(address, ""), "setup 1 handle 2 finish 3", "{settings}");
+            assert_eq!(scene.ask(""), "setup 1 handle 2 finish 3", "{settings}");
         }
-        wharf.stop();
+        scene.stop();
     }
 }
 
 #[test]
 fn sessions_at_once_have_an_instance_each() {
-    let folder = Folder::new();
-    folder.plugin("counts", &fixture("counts"));
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("counts");
-    let clients: Vec<Client> = (0..100).map(|_| Client::connect(address)).collect();
+    let scene = Scene::of("counts", &fixture("counts")).serve();
+    let clients: Vec<Client> = (0..100).map(|_| scene.client()).collect();
     for client in clients {
         assert_eq!(client.rest(), "setup 1 handle 2 finish 3");
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
@@ -70,32 +64,26 @@ fn a_client_that_half_closes_is_answered_all_the_same() {
 
 #[test]
 fn an_early_close_does_not_cost_the_client_its_answer() {
-    let folder = Folder::new();
-    folder.plugin("upper", &shipped("upper"));
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("upper");
+    let scene = Scene::of("upper", &shipped("upper")).serve();
     for size in [2_000, 100_000, 1_000_000] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         // It reads 1024 of these at most and closes; none of the rest may turn the close into a reset.
         client.send(vec![b'a'; size]);
         let heard = client.rest();
         assert!(!heard.is_empty() && heard.len() <= 1024 && heard.bytes().all(|byte| byte == b'A'), "{heard:?}");
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
 fn a_client_that_never_ends_does_not_keep_its_closed_session() {
-    let folder = Folder::new();
-    folder.plugin("upper", &shipped("upper")).settings("upper", "max-connections = 1");
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("upper");
-    let mut stubborn = Client::connect(address);
+    let scene = Scene::of("upper", &shipped("upper")).with("max-connections = 1").serve();
+    let mut stubborn = scene.client();
     stubborn.send("first").hears("FIRST");
     // It neither ends nor leaves; the session's place is free again all the same, after a bounded time.
-    assert_eq!(ask(address, "second"), "SECOND");
+    assert_eq!(scene.ask("second"), "SECOND");
     drop(stubborn);
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
@@ -119,19 +107,16 @@ fn verify_request_turns_clients_away_before_setup() {
 
 #[test]
 fn handle_error_is_told_of_errors_and_of_steps_that_were_stopped() {
-    let folder = Folder::new();
-    folder.plugin("hooks", &rust("hooks")).settings("hooks", "[timeouts]\nhandle = '300ms'");
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("hooks");
+    let scene = Scene::of("hooks", &rust("hooks")).with("[timeouts]\nhandle = '300ms'").serve();
     for (says, error) in [("no luck\n", "error: no luck"), ("no end of line", "timeout: ")] {
-        let mut client = Client::connect(address);
+        let mut client = scene.client();
         let name = client.name();
         client.send(says);
         let told = format!("handle_error {}: {error}", name.trim_start_matches("client="));
-        wharf.logs(&["guest", &told, "plugin=hooks", &name, "stream=stdout"]);
+        scene.logs(&["guest", &told, "plugin=hooks", &name, "stream=stdout"]);
         assert_eq!(client.rest(), "");
     }
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]

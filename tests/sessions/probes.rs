@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::harness::guests::{Guest, fixture_with_hooks, program, shipped};
 use crate::harness::languages::examples;
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, Family, Folder, Wharf, fixture};
+use crate::harness::{Client, Family, Folder, Wharf, fixture, in_every_mode};
 
 /// Connects and leaves, once in each way there is: how many these are.
 fn probe(url: &str) -> usize {
@@ -44,51 +44,47 @@ fn guests() -> [(&'static str, Guest); 4] {
     ]
 }
 
-#[test]
-fn who_leaves_without_a_byte_is_counted_and_no_failed_session() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            for first_byte in [false, true] {
-                let folder = Folder::new();
-                for (name, guest) in guests() {
-                    let listen = family.listen(&folder, name);
-                    let key = format!("concurrency = '{concurrency}'\ninstance-on-first-byte = {first_byte}\n");
-                    folder.manifest(name, &format!("{listen}{key}")).plugin(name, &guest);
-                }
-                let wharf = Wharf::serve(&folder);
-                for (name, _) in guests() {
-                    let probes = probe(&wharf.url(name));
-                    are_counted(&wharf, name, probes);
-                }
-                nothing_is_said(&wharf);
-                wharf.stop();
-            }
+in_every_mode! {
+    streams:
+        a_client_that_leaves_without_a_byte_is_no_failed_session,
+        a_client_that_sent_a_byte_is_no_probe;
+}
+
+fn a_client_that_leaves_without_a_byte_is_no_failed_session(family: Family, concurrency: &str) {
+    for first_byte in [false, true] {
+        let folder = Folder::new();
+        for (name, guest) in guests() {
+            let listen = family.listen(&folder, name);
+            let key = format!("concurrency = '{concurrency}'\ninstance-on-first-byte = {first_byte}\n");
+            folder.manifest(name, &format!("{listen}{key}")).plugin(name, &guest);
         }
+        let wharf = Wharf::serve(&folder);
+        for (name, _) in guests() {
+            let probes = probe(&wharf.url(name));
+            are_counted(&wharf, name, probes);
+        }
+        nothing_is_said(&wharf);
+        wharf.stop();
     }
 }
 
-#[test]
-fn who_has_sent_a_byte_is_no_probe_and_neither_is_what_fails_by_itself() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let folder = Folder::new();
-            for name in ["tells_errors", "fails_alone"] {
-                let listen = family.listen(&folder, name);
-                folder.manifest(name, &format!("{listen}concurrency = '{concurrency}'\n")).plugin(name, &fixture(name));
-            }
-            let wharf = Wharf::serve(&folder);
-            let mut client = Client::dial(&wharf.url("tells_errors"));
-            client.hears("be").send("x");
-            let name = client.name();
-            client.resets();
-            wharf.logs(&["WARN", "session failed", "plugin=tells_errors", &name, "cause=\"error: connection-reset"]);
-            // It is not told of its client's end before it fails.
-            let mut client = Client::dial(&wharf.url("fails_alone"));
-            client.ends();
-            wharf.logs(&["WARN", "session failed", "plugin=fails_alone", &client.name()]);
-            wharf.stop();
-        }
+fn a_client_that_sent_a_byte_is_no_probe(family: Family, concurrency: &str) {
+    let folder = Folder::new();
+    for name in ["tells_errors", "fails_alone"] {
+        let listen = family.listen(&folder, name);
+        folder.manifest(name, &format!("{listen}concurrency = '{concurrency}'\n")).plugin(name, &fixture(name));
     }
+    let wharf = Wharf::serve(&folder);
+    let mut client = Client::dial(&wharf.url("tells_errors"));
+    client.hears("be").send("x");
+    let name = client.name();
+    client.resets();
+    wharf.logs(&["WARN", "session failed", "plugin=tells_errors", &name, "cause=\"error: connection-reset"]);
+    // It is not told of its client's end before it fails.
+    let mut client = Client::dial(&wharf.url("fails_alone"));
+    client.ends();
+    wharf.logs(&["WARN", "session failed", "plugin=fails_alone", &client.name()]);
+    wharf.stop();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 
 use crate::harness::guests::{Guest, rust, shipped};
-use crate::harness::{CONCURRENCIES, Client, DatagramClient, Family, Folder, Launch, Wharf, answer, answers, ask_url};
+use crate::harness::{Client, DatagramClient, Family, Folder, Launch, Wharf, answer, answers, ask_url, in_every_mode};
 
 /// A plugin's file, with settings beside it.
 fn file(folder: &Folder, guest: &Guest, settings: &str) -> PathBuf {
@@ -31,47 +31,43 @@ fn ends_well(mut wharf: Wharf) -> Vec<String> {
     events
 }
 
-#[test]
-fn so_many_requests_are_served_whatever_family_and_concurrency() {
-    for family in Family::ALL {
-        for concurrency in CONCURRENCIES {
-            let folder = Folder::new();
-            let settings = format!("{}concurrency = '{concurrency}'", family.listen(&folder, "plugin"));
-            let guest = shipped(if family.is_stream() { "upper" } else { "upper-udp" });
-            let (wharf, url) = run(&folder, &guest, &settings, &["--requests", "3"]);
-            for _ in 0..3 {
-                assert!(!wharf.events().iter().any(|line| line.starts_with("draining")), "not yet");
-                if family.is_stream() {
-                    assert_eq!(ask_url(&url, "hello"), "HELLO", "{family:?} {concurrency}");
-                } else {
-                    DatagramClient::to(&url).send("hello").hears("HELLO");
-                }
-            }
-            ends_well(wharf);
-            if family.is_stream() {
-                assert!(Client::try_dial(&url).is_err(), "nobody listens any more");
-            }
+in_every_mode! {
+    all:
+        the_given_number_of_requests_is_served;
+    streams:
+        clients_beyond_the_number_are_not_served;
+}
+
+fn the_given_number_of_requests_is_served(family: Family, concurrency: &str) {
+    let folder = Folder::new();
+    let settings = format!("{}concurrency = '{concurrency}'", family.listen(&folder, "plugin"));
+    let guest = shipped(if family.is_stream() { "upper" } else { "upper-udp" });
+    let (wharf, url) = run(&folder, &guest, &settings, &["--requests", "3"]);
+    for _ in 0..3 {
+        assert!(!wharf.events().iter().any(|line| line.starts_with("draining")), "not yet");
+        if family.is_stream() {
+            assert_eq!(ask_url(&url, "hello"), "HELLO", "{family:?} {concurrency}");
+        } else {
+            DatagramClient::to(&url).send("hello").hears("HELLO");
         }
+    }
+    ends_well(wharf);
+    if family.is_stream() {
+        assert!(Client::try_dial(&url).is_err(), "nobody listens any more");
     }
 }
 
-#[test]
-fn of_more_clients_no_more_are_served() {
+fn clients_beyond_the_number_are_not_served(family: Family, concurrency: &str) {
     const SERVED: usize = 5;
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let folder = Folder::new();
-            let settings = format!("{}concurrency = '{concurrency}'", family.listen(&folder, "plugin"));
-            let (wharf, url) = run(&folder, &answers("A"), &settings, &["--requests", &SERVED.to_string()]);
-            // Some may come too late to be connected at all.
-            let clients: Vec<Client> = (0..SERVED * 4).filter_map(|_| Client::try_dial(&url).ok()).collect();
-            assert!(clients.len() >= SERVED);
-            let served =
-                clients.into_iter().filter_map(|client| client.served("x", &answer("A")).then_some(())).count();
-            assert_eq!(served, SERVED, "{family:?} {concurrency}");
-            ends_well(wharf);
-        }
-    }
+    let folder = Folder::new();
+    let settings = format!("{}concurrency = '{concurrency}'", family.listen(&folder, "plugin"));
+    let (wharf, url) = run(&folder, &answers("A"), &settings, &["--requests", &SERVED.to_string()]);
+    // Some may come too late to be connected at all.
+    let clients: Vec<Client> = (0..SERVED * 4).filter_map(|_| Client::try_dial(&url).ok()).collect();
+    assert!(clients.len() >= SERVED);
+    let served = clients.into_iter().filter_map(|client| client.served("x", &answer("A")).then_some(())).count();
+    assert_eq!(served, SERVED, "{family:?} {concurrency}");
+    ends_well(wharf);
 }
 
 #[test]

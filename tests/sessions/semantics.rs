@@ -7,183 +7,158 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::guests::{Guest, rust, shipped};
+use crate::harness::guests::{rust, shipped};
 use crate::harness::observe::until;
 use crate::harness::{
-    CONCURRENCIES, Client, DatagramClient, Family, Folder, Launch, Wharf, answer, answers, ask_url, fixture,
+    Client, DatagramClient, Family, Folder, Launch, Scene, Wharf, answer, answers, ask_url, fixture, in_every_mode,
 };
 
-/// A plugin of its own name with this concurrency.
-fn served(family: Family, plugin: &str, guest: &Guest, settings: &str) -> (Folder, Wharf, String) {
-    let folder = Folder::new();
-    folder.manifest(plugin, &format!("{}{settings}", family.listen(&folder, plugin))).plugin(plugin, guest);
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url(plugin);
-    (folder, wharf, url)
+in_every_mode! {
+    all:
+        closing_before_the_first_request;
+    streams:
+        finish_runs_when_handle_fails_and_not_when_setup_fails,
+        the_buffered_writes_of_a_stream_are_sent_at_finish_though_handle_fails,
+        an_error_in_one_handler_never_stops_the_server,
+        an_ordered_shutdown_stops_the_server;
+    datagrams:
+        finish_of_a_datagram_runs_when_handle_fails_and_not_when_setup_fails,
+        the_buffered_reply_of_a_datagram_is_sent_at_finish_even_when_empty,
+        an_error_in_one_datagrams_handler_never_stops_the_server;
+    concurrencies:
+        a_refused_request_is_still_shut_down,
+        a_refused_datagram_is_never_set_up,
+        handle_error_is_called;
 }
 
-#[test]
-fn finish_runs_when_handle_fails_and_not_when_setup_fails() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'");
-            for (plugin, phase, heard) in [("fails_in_handle", "handle", "finished"), ("fails_in_setup", "setup", "")] {
-                let (_folder, wharf, url) = served(family, plugin, &fixture(plugin), &settings);
-                let mut client = Client::dial(&url);
-                client.send("hello").hears("ok\n").send("!");
-                wharf.logs(&["session failed", &client.name(), &format!("phase={phase}"), "cause=\"error: "]);
-                assert_eq!(client.rest(), heard, "{family:?} {concurrency}");
-                wharf.stop();
-            }
-        }
+fn finish_runs_when_handle_fails_and_not_when_setup_fails(family: Family, concurrency: &str) {
+    for (plugin, phase, heard) in [("fails_in_handle", "handle", "finished"), ("fails_in_setup", "setup", "")] {
+        let scene = Scene::of(plugin, &fixture(plugin)).over(family).concurrency(concurrency).serve();
+        let mut client = scene.client();
+        client.send("hello").hears("ok\n").send("!");
+        scene.logs(&["session failed", &client.name(), &format!("phase={phase}"), "cause=\"error: "]);
+        assert_eq!(client.rest(), heard, "{family:?} {concurrency}");
+        scene.stop();
     }
 }
 
-#[test]
-fn finish_of_a_datagram_runs_when_handle_fails_and_not_when_setup_fails() {
-    for family in Family::DATAGRAMS {
-        for concurrency in CONCURRENCIES {
-            // One session after the other, so that what a session sends comes before what the next one does.
-            let settings = format!("concurrency = '{concurrency}'\nmax-connections = 1");
-            let (_folder, wharf, url) = served(family, "misbehave", &rust("misbehave-udp"), &settings);
-            let client = DatagramClient::to(&url);
-            client.send("phases").hears("setup").hears("handle").hears("finish");
-            client.send("fail-handle").hears("finish");
-            wharf.logs(&["session failed", &client.name(), "phase=handle", "cause=\"error: asked to fail\""]);
-            client.send("fail-setup").send("next").hears("next");
-            wharf.logs(&["session failed", &client.name(), "phase=setup", "cause=\"error: asked to fail\""]);
-            wharf.stop();
-        }
-    }
+fn finish_of_a_datagram_runs_when_handle_fails_and_not_when_setup_fails(family: Family, concurrency: &str) {
+    // One session after the other, so that what a session sends comes before what the next one does.
+    let scene = Scene::of("misbehave", &rust("misbehave-udp"))
+        .over(family)
+        .concurrency(concurrency)
+        .with("max-connections = 1")
+        .serve();
+    let client = scene.datagram_client();
+    client.send("phases").hears("setup").hears("handle").hears("finish");
+    client.send("fail-handle").hears("finish");
+    scene.logs(&["session failed", &client.name(), "phase=handle", "cause=\"error: asked to fail\""]);
+    client.send("fail-setup").send("next").hears("next");
+    scene.logs(&["session failed", &client.name(), "phase=setup", "cause=\"error: asked to fail\""]);
+    scene.stop();
 }
 
-#[test]
-fn a_refused_request_is_still_shut_down() {
-    for concurrency in CONCURRENCIES {
-        let settings = format!("concurrency = '{concurrency}'\nmax-connections = 1");
-        let (_folder, wharf, url) = served(Family::Tcp, "hooks", &rust("hooks"), &settings);
-        let address: SocketAddr = url.trim_start_matches("tcp://").parse().expect("an address");
-        for _ in 0..5 {
-            let stranger = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), address);
-            let name = stranger.name();
-            // Its end comes though its place is the only one, and it neither speaks nor leaves.
-            assert_eq!(stranger.rest(), "", "{concurrency}");
-            wharf.logs(&["client refused", "plugin=hooks", &name, "by=verify-request"]);
-        }
-        let mut guest = Client::connect(address);
-        guest.send("let in\n");
-        wharf.logs(&["session failed", &guest.name(), "phase=handle", "cause=\"error: let in\""]);
-        assert_eq!(guest.rest(), "");
-        wharf.stop();
+fn a_refused_request_is_still_shut_down(concurrency: &str) {
+    let scene = Scene::of("hooks", &rust("hooks")).concurrency(concurrency).with("max-connections = 1").serve();
+    let address: SocketAddr = scene.address();
+    for _ in 0..5 {
+        let stranger = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), address);
+        let name = stranger.name();
+        // Its end comes though its place is the only one, and it neither speaks nor leaves.
+        assert_eq!(stranger.rest(), "", "{concurrency}");
+        scene.logs(&["client refused", "plugin=hooks", &name, "by=verify-request"]);
     }
+    let mut guest = Client::connect(address);
+    guest.send("let in\n");
+    scene.logs(&["session failed", &guest.name(), "phase=handle", "cause=\"error: let in\""]);
+    assert_eq!(guest.rest(), "");
+    scene.stop();
 }
 
-#[test]
-fn a_refused_datagram_is_never_set_up() {
-    for concurrency in CONCURRENCIES {
-        let settings = format!("concurrency = '{concurrency}'\nmax-connections = 1");
-        let (_folder, wharf, url) = served(Family::Udp, "misbehave", &rust("misbehave-udp"), &settings);
-        let stranger = DatagramClient::from(Ipv4Addr::new(127, 0, 0, 2), &url);
-        stranger.send("fail-setup");
-        wharf.logs(&["client refused", "plugin=misbehave", &stranger.name(), "by=verify-request"]);
-        DatagramClient::to(&url).send("hello").hears("hello");
-        let log = wharf.log();
-        assert!(!log.iter().any(|line| line.contains("session failed")), "{concurrency}: {log:#?}");
-        wharf.stop();
-    }
+fn a_refused_datagram_is_never_set_up(concurrency: &str) {
+    let scene = Scene::of("misbehave", &rust("misbehave-udp"))
+        .over(Family::Udp)
+        .concurrency(concurrency)
+        .with("max-connections = 1")
+        .serve();
+    let stranger = DatagramClient::from(Ipv4Addr::new(127, 0, 0, 2), &scene.url);
+    stranger.send("fail-setup");
+    scene.logs(&["client refused", "plugin=misbehave", &stranger.name(), "by=verify-request"]);
+    scene.datagram_client().send("hello").hears("hello");
+    let log = scene.log();
+    assert!(!log.iter().any(|line| line.contains("session failed")), "{concurrency}: {log:#?}");
+    scene.stop();
 }
 
-#[test]
-fn the_buffered_reply_of_a_datagram_is_one_datagram_sent_at_finish_even_when_empty() {
-    for family in Family::DATAGRAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'\nmax-connections = 1");
-            let (_folder, wharf, url) = served(family, "replies", &rust("datagram-request"), &settings);
-            let client = DatagramClient::to(&url);
-            // Nothing else comes between any of these and the next.
-            client.send("hello").hears("hello");
-            client.send("twice A B").hears("AB");
-            client.send("empty").hears("");
-            client.send("").hears("");
-            // `finish` sends it, and so after `handle` has failed.
-            client.send("fail").hears("written");
-            wharf.logs(&["session failed", "plugin=replies", &client.name(), "phase=handle", "asked to fail"]);
-            client.send("hello again").hears("hello again");
-            wharf.stop();
-        }
-    }
+fn the_buffered_reply_of_a_datagram_is_sent_at_finish_even_when_empty(family: Family, concurrency: &str) {
+    let scene = Scene::of("replies", &rust("datagram-request"))
+        .over(family)
+        .concurrency(concurrency)
+        .with("max-connections = 1")
+        .serve();
+    let client = scene.datagram_client();
+    // Nothing else comes between any of these and the next.
+    client.send("hello").hears("hello");
+    client.send("twice A B").hears("AB");
+    client.send("empty").hears("");
+    client.send("").hears("");
+    // `finish` sends it, and so after `handle` has failed.
+    client.send("fail").hears("written");
+    scene.logs(&["session failed", "plugin=replies", &client.name(), "phase=handle", "asked to fail"]);
+    client.send("hello again").hears("hello again");
+    scene.stop();
 }
 
-#[test]
-fn the_buffered_writes_of_a_stream_are_sent_at_finish_though_handle_fails() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'");
-            let (_folder, wharf, url) = served(family, "lines", &rust("stream-request"), &settings);
-            assert_eq!(ask_url(&url, "one\ntwo\n"), "ONE\nTWO\n");
-            assert_eq!(ask_url(&url, "one\nfail\nthree\n"), "ONE\nFAIL\n");
-            wharf.logs(&["session failed", "plugin=lines", "phase=handle", "asked to fail"]);
-            wharf.stop();
-        }
-    }
+fn the_buffered_writes_of_a_stream_are_sent_at_finish_though_handle_fails(family: Family, concurrency: &str) {
+    let scene = Scene::of("lines", &rust("stream-request")).over(family).concurrency(concurrency).serve();
+    assert_eq!(scene.ask("one\ntwo\n"), "ONE\nTWO\n");
+    assert_eq!(scene.ask("one\nfail\nthree\n"), "ONE\nFAIL\n");
+    scene.logs(&["session failed", "plugin=lines", "phase=handle", "asked to fail"]);
+    scene.stop();
 }
 
-#[test]
-fn an_error_in_one_handler_never_stops_the_server() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'\nlimits.cpu = '50ms'");
-            let (_folder, wharf, url) = served(family, "misbehave", &rust("misbehave"), &settings);
-            for (command, cause) in [
-                ("error out of luck", "error: out of luck"),
-                ("panic", "trap: "),
-                ("spin", "cpu: "),
-                ("recurse", "stack: "),
-            ] {
-                let mut client = Client::dial(&url);
-                client.send(format!("{command}\n"));
-                wharf.logs(&["session failed", &client.name(), "phase=handle", &format!("cause=\"{cause}")]);
-                assert_eq!(client.rest(), "", "{concurrency} {command}");
-                assert_eq!(ask_url(&url, "still there\n"), "still there", "{family:?} {concurrency} after {command}");
-            }
-            let events = wharf.stop();
-            assert_eq!(events.iter().filter(|line| line.starts_with("listening")).count(), 1, "{events:#?}");
-        }
+fn an_error_in_one_handler_never_stops_the_server(family: Family, concurrency: &str) {
+    let scene = Scene::of("misbehave", &rust("misbehave"))
+        .over(family)
+        .concurrency(concurrency)
+        .with("limits.cpu = '50ms'")
+        .serve();
+    for (command, cause) in
+        [("error out of luck", "error: out of luck"), ("panic", "trap: "), ("spin", "cpu: "), ("recurse", "stack: ")]
+    {
+        let mut client = scene.client();
+        client.send(format!("{command}\n"));
+        scene.logs(&["session failed", &client.name(), "phase=handle", &format!("cause=\"{cause}")]);
+        assert_eq!(client.rest(), "", "{concurrency} {command}");
+        assert_eq!(scene.ask("still there\n"), "still there", "{family:?} {concurrency} after {command}");
     }
+    let events = scene.stop();
+    assert_eq!(events.iter().filter(|line| line.starts_with("listening")).count(), 1, "{events:#?}");
 }
 
-#[test]
-fn an_error_in_one_datagrams_handler_never_stops_the_server() {
-    for family in Family::DATAGRAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'\nlimits.cpu = '50ms'");
-            let (_folder, wharf, url) = served(family, "misbehave", &rust("misbehave-udp"), &settings);
-            let client = DatagramClient::to(&url);
-            for (command, cause) in
-                [("error out of luck", "error: out of luck"), ("panic", "trap: "), ("spin", "cpu: ")]
-            {
-                client.send(command);
-                let cause = format!("cause=\"{cause}");
-                wharf.logs(&["session failed", "plugin=misbehave", &client.name(), "phase=handle", &cause]);
-                client.send("still there").hears("still there");
-            }
-            wharf.stop();
-        }
+fn an_error_in_one_datagrams_handler_never_stops_the_server(family: Family, concurrency: &str) {
+    let scene = Scene::of("misbehave", &rust("misbehave-udp"))
+        .over(family)
+        .concurrency(concurrency)
+        .with("limits.cpu = '50ms'")
+        .serve();
+    let client = scene.datagram_client();
+    for (command, cause) in [("error out of luck", "error: out of luck"), ("panic", "trap: "), ("spin", "cpu: ")] {
+        client.send(command);
+        let cause = format!("cause=\"{cause}");
+        scene.logs(&["session failed", "plugin=misbehave", &client.name(), "phase=handle", &cause]);
+        client.send("still there").hears("still there");
     }
+    scene.stop();
 }
 
-#[test]
-fn an_ordered_shutdown_stops_the_server() {
-    for family in Family::STREAMS {
-        for concurrency in CONCURRENCIES {
-            let settings = format!("concurrency = '{concurrency}'");
-            let (_folder, wharf, url) = served(family, "answers", &answers("A"), &settings);
-            assert_eq!(ask_url(&url, "x"), answer("A"));
-            let events = wharf.stop();
-            assert_eq!(events[events.len() - 2..], [format!("closed {url} answers"), "stopped".to_owned()]);
-            assert!(Client::try_dial(&url).is_err(), "{url} {concurrency}");
-        }
-    }
+fn an_ordered_shutdown_stops_the_server(family: Family, concurrency: &str) {
+    let scene = Scene::of("answers", &answers("A")).over(family).concurrency(concurrency).serve();
+    assert_eq!(scene.ask("x"), answer("A"));
+    let url = scene.url.clone();
+    let events = scene.stop();
+    assert_eq!(events[events.len() - 2..], [format!("closed {url} answers"), "stopped".to_owned()]);
+    assert!(Client::try_dial(&url).is_err());
 }
 
 #[test]
@@ -206,24 +181,19 @@ fn shutdown_while_starting() {
     }
 }
 
-#[test]
-fn closing_before_the_first_request() {
-    for family in Family::ALL {
-        for concurrency in CONCURRENCIES {
-            let guest = shipped(if family.is_stream() { "upper" } else { "upper-udp" });
-            let (folder, wharf, url) = served(family, "upper", &guest, &format!("concurrency = '{concurrency}'"));
-            let before = wharf.descriptors();
-            folder.remove("upper.wasm");
-            wharf.event("closed", "upper");
-            wharf.event("unloaded", "upper");
-            assert!(wharf.descriptors() < before, "{url} {concurrency}");
-            folder.plugin("upper", &guest);
-            wharf.event("listening", "upper");
-            let events = wharf.stop();
-            let tail: Vec<&str> = events.iter().rev().take(3).rev().filter_map(|line| line.split(' ').next()).collect();
-            assert_eq!(tail, ["draining", "closed", "stopped"], "{url} {concurrency}");
-        }
-    }
+fn closing_before_the_first_request(family: Family, concurrency: &str) {
+    let guest = shipped(if family.is_stream() { "upper" } else { "upper-udp" });
+    let scene = Scene::of("upper", &guest).over(family).concurrency(concurrency).serve();
+    let before = scene.descriptors();
+    scene.folder.remove("upper.wasm");
+    scene.event("closed", "upper");
+    scene.event("unloaded", "upper");
+    assert!(scene.descriptors() < before);
+    scene.folder.plugin("upper", &guest);
+    scene.event("listening", "upper");
+    let events = scene.stop();
+    let tail: Vec<&str> = events.iter().rev().take(3).rev().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(tail, ["draining", "closed", "stopped"]);
 }
 
 #[test]
@@ -281,19 +251,19 @@ fn finished_threads_and_children_are_reaped() {
     for concurrency in ["thread", "process"] {
         for family in Family::ALL {
             let guest = shipped(if family.is_stream() { "upper" } else { "upper-udp" });
-            let (_folder, wharf, url) = served(family, "upper", &guest, &format!("concurrency = '{concurrency}'"));
-            let before = wharf.descriptors();
+            let scene = Scene::of("upper", &guest).over(family).concurrency(concurrency).serve();
+            let before = scene.descriptors();
             for _ in 0..50 {
                 if family.is_stream() {
-                    assert_eq!(ask_url(&url, "hello"), "HELLO");
+                    assert_eq!(scene.ask("hello"), "HELLO");
                 } else {
-                    DatagramClient::to(&url).send("hello").hears("HELLO");
+                    scene.datagram_client().send("hello").hears("HELLO");
                 }
             }
-            until("no thread is left", || wharf.threads_named("upper") == 0);
-            until("no child is left, not even a dead one", || wharf.children().is_empty());
-            until("no descriptor is left", || wharf.descriptors() <= before);
-            wharf.stop();
+            until("no thread is left", || scene.threads_named("upper") == 0);
+            until("no child is left, not even a dead one", || scene.children().is_empty());
+            until("no descriptor is left", || scene.descriptors() <= before);
+            scene.stop();
         }
     }
 }
@@ -346,29 +316,26 @@ fn service_actions_are_called_every_service_interval() {
     wharf.stop();
 }
 
-#[test]
-fn handle_error_is_called_whatever_the_concurrency() {
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        let settings = format!("concurrency = '{concurrency}'");
-        folder.plugin("hooks", &rust("hooks")).settings("hooks", &settings);
-        let listen = Family::Udp.listen(&folder, "datagrams");
-        folder.manifest("datagrams", &format!("{listen}{settings}")).plugin("datagrams", &rust("misbehave-udp"));
-        let wharf = Wharf::serve(&folder);
-        let (stream, datagrams) = (wharf.url("hooks"), wharf.url("datagrams"));
-        let mut client = Client::dial(&stream);
-        let name = client.name();
-        client.send("no luck\n");
-        let told = format!("guest: text=\"handle_error {}: error: no luck", name.trim_start_matches("client="));
-        wharf.logs(&[&told, "plugin=hooks", &name]);
-        assert_eq!(client.rest(), "");
-        let client = DatagramClient::to(&datagrams);
-        client.send("panic");
-        wharf.logs(&[
-            &format!("guest: text=\"handle_error {}: trap: ", client.address()),
-            "plugin=datagrams",
-            &client.name(),
-        ]);
-        wharf.stop();
-    }
+fn handle_error_is_called(concurrency: &str) {
+    let folder = Folder::new();
+    let settings = format!("concurrency = '{concurrency}'");
+    folder.plugin("hooks", &rust("hooks")).settings("hooks", &settings);
+    let listen = Family::Udp.listen(&folder, "datagrams");
+    folder.manifest("datagrams", &format!("{listen}{settings}")).plugin("datagrams", &rust("misbehave-udp"));
+    let wharf = Wharf::serve(&folder);
+    let (stream, datagrams) = (wharf.url("hooks"), wharf.url("datagrams"));
+    let mut client = Client::dial(&stream);
+    let name = client.name();
+    client.send("no luck\n");
+    let told = format!("guest: text=\"handle_error {}: error: no luck", name.trim_start_matches("client="));
+    wharf.logs(&[&told, "plugin=hooks", &name]);
+    assert_eq!(client.rest(), "");
+    let client = DatagramClient::to(&datagrams);
+    client.send("panic");
+    wharf.logs(&[
+        &format!("guest: text=\"handle_error {}: trap: ", client.address()),
+        "plugin=datagrams",
+        &client.name(),
+    ]);
+    wharf.stop();
 }

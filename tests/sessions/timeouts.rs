@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::harness::observe::until;
-use crate::harness::{Client, Folder, Wharf, answer, answers, ask, fixture};
+use crate::harness::{Client, Folder, Scene, Wharf, answer, answers, ask, fixture};
 
 #[test]
 fn a_step_that_lasts_too_long_is_stopped() {
@@ -58,18 +58,16 @@ fn a_client_that_says_nothing_times_out_in_the_guest() {
 
 #[test]
 fn a_client_that_reads_nothing_times_out_in_the_guest() {
-    let folder = Folder::new();
-    folder.plugin("never_reads", &fixture("never_reads")).settings("never_reads", "[timeouts]\nidle = '200ms'");
-    folder.settings("never_reads", "max-connections = 1\n[timeouts]\nidle = '200ms'");
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("never_reads");
-    let mut deaf = Client::connect(address);
+    let scene = Scene::of("never_reads", &fixture("never_reads"))
+        .with("max-connections = 1\n[timeouts]\nidle = '200ms'")
+        .serve();
+    let mut deaf = scene.client();
     deaf.send("!").ends();
     // Its place is free again for the next one, though it has read nothing and is still there.
-    let mut next = Client::connect(address);
+    let mut next = scene.client();
     next.send("x").hears("ok\n");
     drop(deaf);
-    wharf.stop();
+    scene.stop();
 }
 
 #[test]
@@ -103,12 +101,9 @@ fn an_idle_timeout_counts_from_each_message_anew() {
 
 #[test]
 fn a_guest_bounds_its_own_waits() {
-    let folder = Folder::new();
-    folder.plugin("sets", &fixture("sets_timeout"));
-    let wharf = Wharf::serve(&folder);
-    let address = wharf.address("sets");
-    assert_eq!(Client::connect(address).rest(), "timed-out");
-    wharf.stop();
+    let scene = Scene::of("sets", &fixture("sets_timeout")).serve();
+    assert_eq!(scene.client().rest(), "timed-out");
+    scene.stop();
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use crate::harness::guests::shipped;
 use crate::harness::observe::until;
-use crate::harness::{CONCURRENCIES, Client, DatagramClient, Family, Folder, Wharf, answer, answers, ask, fixture};
+use crate::harness::{
+    CONCURRENCIES, Client, DatagramClient, Family, Folder, Scene, Wharf, answer, answers, ask, fixture, in_every_mode,
+};
 
 const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -14,6 +16,12 @@ const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// One whole session from this address: whether it was served, and not refused.
 fn served(from: Ipv4Addr, address: SocketAddr) -> bool {
     Client::connect_from(from, address).served("x", &answer("A"))
+}
+
+in_every_mode! {
+    concurrencies:
+        a_source_over_its_rate_is_refused_and_the_others_are_served,
+        datagrams_over_a_sources_rate_are_dropped;
 }
 
 #[test]
@@ -114,53 +122,47 @@ fn unix_clients_have_no_source() {
     wharf.stop();
 }
 
-#[test]
-fn a_source_over_its_rate_is_refused_and_the_others_are_served() {
+fn a_source_over_its_rate_is_refused_and_the_others_are_served(concurrency: &str) {
     const RATE: usize = 2;
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        let settings = format!("concurrency = '{concurrency}'\nmax-rate-per-source = {RATE}");
-        folder.plugin("answers", &answers("A")).settings("answers", &settings);
-        let wharf = Wharf::serve(&folder);
-        let address = wharf.address("answers");
-        let begin = Instant::now();
-        let admitted = (0..40).filter(|_| served(HERE, address)).count();
-        // A burst, and what has grown since.
-        let most = RATE + begin.elapsed().as_secs() as usize * RATE + RATE;
-        assert!((RATE..=most).contains(&admitted) && admitted < 40, "{concurrency}: {admitted} of 40, {most} at most");
-        wharf.logs(&["client refused", "plugin=answers", "by=max-rate-per-source"]);
-        assert!(served(THERE, address), "{concurrency}");
-        until("a second has passed for it, too", || served(HERE, address));
-        wharf.stop();
-    }
+    let folder = Folder::new();
+    let settings = format!("concurrency = '{concurrency}'\nmax-rate-per-source = {RATE}");
+    folder.plugin("answers", &answers("A")).settings("answers", &settings);
+    let wharf = Wharf::serve(&folder);
+    let address = wharf.address("answers");
+    let begin = Instant::now();
+    let admitted = (0..40).filter(|_| served(HERE, address)).count();
+    // A burst, and what has grown since.
+    let most = RATE + begin.elapsed().as_secs() as usize * RATE + RATE;
+    assert!((RATE..=most).contains(&admitted) && admitted < 40, "{concurrency}: {admitted} of 40, {most} at most");
+    wharf.logs(&["client refused", "plugin=answers", "by=max-rate-per-source"]);
+    assert!(served(THERE, address), "{concurrency}");
+    until("a second has passed for it, too", || served(HERE, address));
+    wharf.stop();
 }
 
-#[test]
-fn datagrams_over_a_sources_rate_are_dropped() {
+fn datagrams_over_a_sources_rate_are_dropped(concurrency: &str) {
     const RATE: usize = 5;
-    for concurrency in CONCURRENCIES {
-        let folder = Folder::new();
-        let settings = format!("concurrency = '{concurrency}'\nmax-rate-per-source = {RATE}");
-        folder.manifest("upper", &format!("{}{settings}", Family::Udp.listen(&folder, "upper")));
-        folder.plugin("upper", &shipped("upper-udp"));
-        let wharf = Wharf::serve(&folder);
-        let url = wharf.url("upper");
-        let server = url.strip_prefix("udp://").expect("UDP");
-        let flood = UdpSocket::bind((HERE, 0)).expect("a socket");
-        let begin = Instant::now();
-        for _ in 0..100 {
-            flood.send_to(b"x", server).expect("send");
-        }
-        // In the order in which they came: behind the flood, and answered.
-        DatagramClient::from(THERE, &url).send("hello").hears("HELLO");
-        let most = RATE + begin.elapsed().as_secs() as usize * RATE + RATE;
-        wharf.logs(&["client refused", "plugin=upper", "by=max-rate-per-source"]);
-        // No session of the flood's is left whose answer could come later.
-        assert_eq!(wharf.stop().last().map(String::as_str), Some("stopped"));
-        flood.set_nonblocking(true).expect("a flag");
-        let answered = std::iter::from_fn(|| flood.recv(&mut [0; 8]).ok()).count();
-        assert!((RATE..=most).contains(&answered) && answered < 100, "{concurrency}: {answered} of 100");
+    let folder = Folder::new();
+    let settings = format!("concurrency = '{concurrency}'\nmax-rate-per-source = {RATE}");
+    folder.manifest("upper", &format!("{}{settings}", Family::Udp.listen(&folder, "upper")));
+    folder.plugin("upper", &shipped("upper-udp"));
+    let wharf = Wharf::serve(&folder);
+    let url = wharf.url("upper");
+    let server = url.strip_prefix("udp://").expect("UDP");
+    let flood = UdpSocket::bind((HERE, 0)).expect("a socket");
+    let begin = Instant::now();
+    for _ in 0..100 {
+        flood.send_to(b"x", server).expect("send");
     }
+    // In the order in which they came: behind the flood, and answered.
+    DatagramClient::from(THERE, &url).send("hello").hears("HELLO");
+    let most = RATE + begin.elapsed().as_secs() as usize * RATE + RATE;
+    wharf.logs(&["client refused", "plugin=upper", "by=max-rate-per-source"]);
+    // No session of the flood's is left whose answer could come later.
+    assert_eq!(wharf.stop().last().map(String::as_str), Some("stopped"));
+    flood.set_nonblocking(true).expect("a flag");
+    let answered = std::iter::from_fn(|| flood.recv(&mut [0; 8]).ok()).count();
+    assert!((RATE..=most).contains(&answered) && answered < 100, "{concurrency}: {answered} of 100");
 }
 
 #[test]
@@ -204,14 +206,12 @@ fn a_flood_from_one_address_costs_its_neighbours_nothing() {
 
 #[test]
 fn clients_that_are_timed_out_leave_their_places() {
-    let folder = Folder::new();
-    folder.plugin("tells", &fixture("tells_errors"));
-    folder.settings("tells", "max-connections-per-source = 2\ntimeouts.idle = '50ms'");
-    let wharf = Wharf::serve(&folder);
-    let url = wharf.url("tells");
-    for client in [Client::dial(&url), Client::dial(&url)] {
-        wharf.logs(&["session failed", &client.name(), "cause=\"error: timed-out"]);
+    let scene = Scene::of("tells", &fixture("tells_errors"))
+        .with("max-connections-per-source = 2\ntimeouts.idle = '50ms'")
+        .serve();
+    for client in [scene.client(), scene.client()] {
+        scene.logs(&["session failed", &client.name(), "cause=\"error: timed-out"]);
     }
-    until("their places are free", || Client::dial(&url).served("", "begin"));
-    wharf.stop();
+    until("their places are free", || scene.client().served("", "begin"));
+    scene.stop();
 }
