@@ -4,10 +4,13 @@
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
+
+use socket2::Socket;
 
 use crate::harness::guests::{Guest, shipped};
 use crate::harness::observe::until;
-use crate::harness::{Client, Family, Scene, answer, answers, ask_url, fixture, in_every_mode};
+use crate::harness::{Client, DEADLINE, Family, Scene, answer, answers, ask_url, fixture, in_every_mode};
 
 /// How many of them there are at once.
 const CROWD: usize = 4;
@@ -72,10 +75,14 @@ fn a_client_that_drips_for_ever_is_ended_by_the_handler_timeout(family: Family, 
     in_this_mode(family, concurrency, &shipped("echo"), "timeouts.handle = '300ms'", |odd| {
         let drippers: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         let names: Vec<String> = drippers.iter().map(Client::name).collect();
+        let began = Instant::now();
+        // A session that never ends would keep its client here for ever.
+        let is_in_time = || began.elapsed() < DEADLINE;
         thread::scope(|scope| {
             let drips = drippers.into_iter().map(|mut client| {
                 scope.spawn(move || {
-                    while client.stream.write_all(b"x").is_ok() && matches!(client.stream.read(&mut [0; 1]), Ok(1)) {}
+                    let drip = |stream: &mut Socket| stream.write_all(b"x").and_then(|()| stream.read(&mut [0; 1]));
+                    while is_in_time() && matches!(drip(&mut client.stream), Ok(1)) {}
                 })
             });
             let drips: Vec<_> = drips.collect();
@@ -92,6 +99,8 @@ fn a_client_that_drips_for_ever_is_ended_by_the_handler_timeout(family: Family, 
 fn a_client_that_reads_a_byte_at_a_time_is_ended_by_the_handler_timeout(family: Family, concurrency: &str) {
     in_this_mode(family, concurrency, &fixture("floods"), "timeouts.handle = '300ms'", |odd| {
         let over = AtomicBool::new(false);
+        let began = Instant::now();
+        let is_in_time = || began.elapsed() < DEADLINE;
         let readers: Vec<Client> = (0..CROWD).map(|_| odd.client()).collect();
         let names: Vec<String> = readers.iter().map(Client::name).collect();
         thread::scope(|scope| {
@@ -100,7 +109,10 @@ fn a_client_that_reads_a_byte_at_a_time_is_ended_by_the_handler_timeout(family: 
                 scope.spawn(move || {
                     // Nothing more is to come from it, for which a close would wait.
                     client.ends();
-                    while !over.load(Ordering::Relaxed) && matches!(client.stream.read(&mut [0; 1]), Ok(1)) {}
+                    while is_in_time()
+                        && !over.load(Ordering::Relaxed)
+                        && matches!(client.stream.read(&mut [0; 1]), Ok(1))
+                    {}
                 });
             }
             odd.others_are_answered();

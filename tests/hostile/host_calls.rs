@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::guests::{Guest, root};
 use crate::harness::observe::until;
-use crate::harness::{Client, Folder, Wharf, answer, answers, ask, fixture};
+use crate::harness::{Client, DEADLINE, Folder, Wharf, answer, answers, ask, fixture};
 use crate::sessions::programs::both;
 
 /// The fixture of WASI 0.2 with this length.
@@ -122,11 +122,14 @@ fn who_is_sent_much_at_once_shares_the_thread_with_others() {
     let readers: Vec<_> = [module, component, module, component]
         .map(|address| {
             let mut stream = TcpStream::connect(address).expect("connect");
+            stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
             thread::spawn(move || {
                 let mut buffer = vec![0; 1 << 20];
                 let mut left = 200_usize << 20;
                 while left > 0 {
-                    left = left.saturating_sub(stream.read(&mut buffer).expect("bytes come"));
+                    let read = stream.read(&mut buffer).expect("bytes come");
+                    assert!(read > 0, "the end came {left} bytes too early");
+                    left = left.saturating_sub(read);
                 }
             })
         })

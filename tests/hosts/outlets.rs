@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Signal;
 
 use crate::harness::guests::rust;
 use crate::harness::observe::until;
-use crate::harness::{Client, Folder, Launch, answer, answers, ask, ask_url};
+use crate::harness::{Client, DEADLINE, Folder, Launch, answer, answers, ask, ask_url};
 
 /// How many plugins print: one of them alone has too little of the log.
 const CHATTY: usize = 6;
@@ -56,7 +57,10 @@ fn a_log_that_nobody_reads_stops_nobody() {
 
     let (mut heard, lost) = (String::new(), "the log lost lines");
     let mut piece = [0; 65_536];
+    let deadline = DEADLINE.try_into().expect("a deadline fits a timespec");
     while !heard.contains(lost) {
+        let some = poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&deadline)).expect("poll");
+        assert!(some > 0, "waited in vain for a word of what was lost");
         let read = reader.read(&mut piece).expect("read");
         assert!(read > 0, "its end came without a word of what was lost");
         heard += &String::from_utf8_lossy(&piece[..read]);

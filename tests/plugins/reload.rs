@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
 use crate::harness::guests::{shipped, stays};
-use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
+use crate::harness::{Client, DEADLINE, Folder, Launch, Wharf, answer, answers, ask};
 
 /// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host: the rescan is far off.
 fn scene() -> (Folder, Wharf, std::net::SocketAddr) {
@@ -339,11 +340,14 @@ fn a_plugin_that_becomes_one_for_datagrams_leaves_no_connection_to_them() {
     let wharf = Wharf::serve(&folder);
     for _ in 0..ROUNDS {
         let address = wharf.address("either");
+        let began = Instant::now();
         thread::scope(|scope| {
             for _ in 0..4 {
                 // Until the listener is gone. One whom the kernel had not handed over by then is reset, and heard nothing.
                 scope.spawn(|| {
-                    while let Ok(client) = Client::try_connect(address) {
+                    while began.elapsed() < 2 * DEADLINE
+                        && let Ok(client) = Client::try_connect(address)
+                    {
                         client.served("x", &answer("A"));
                     }
                 });
