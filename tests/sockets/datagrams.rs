@@ -6,6 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use rustix::process::Signal;
 
 use crate::harness::guests::rust;
+use crate::harness::observe::until;
 use crate::harness::{
     CONCURRENCIES, DEADLINE, DatagramClient, Family, Folder, Launch, Scene, Wharf, answers, in_every_mode,
 };
@@ -196,12 +197,16 @@ fn what_the_kernel_dropped_is_counted() {
         client.send(format!("silent {}", "x".repeat(1000)));
     }
     scene.signal(Signal::CONT);
-    // What was dropped is told with one that was not: every sixteenth is asked. There may be no room for the first ones.
-    for _ in 0..16 {
+    // The kernel tells of dropped datagrams with one that it did not drop, and the host asks with some.
+    let counted = || {
+        scene.signal(Signal::USR1);
+        scene.logs(&["counted", "plugin=misbehave"])
+    };
+    until("the dropped ones are counted", || {
         client.retry_until_heard("hello");
-    }
-    scene.signal(Signal::USR1);
-    let line = scene.logs(&["counted", "plugin=misbehave"]);
+        counted().contains("dropped=")
+    });
+    let line = counted();
     let count = |name: &str| -> u64 {
         let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         word.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in: {line}"))

@@ -1,4 +1,4 @@
-//! The tests that are marked slow: `tests/slow.txt` names them, a line each.
+//! The tests that are marked slow, by `tests/slow.txt`.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::checkout::Checkout;
 
 const LIST: &str = "tests/slow.txt";
 
-/// Their names, as `folder::module::test`. A name may also be that of a module, or of all modes of a test.
+/// Texts that the names of slow tests have in them: a whole name, a module, or a mode.
 ///
 /// # Errors
 /// The list can't be read.
