@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::sync::OnceLock;
+use std::sync::{RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -171,17 +171,18 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned()
 }
 
-/// The limit that this process was started with, once it was raised.
-static LIMIT: OnceLock<Rlimit> = OnceLock::new();
+/// The limit that this process was started with, if it has raised it since.
+static RAISED_FROM: RwLock<Option<Rlimit>> = RwLock::new(None);
 
-/// As many descriptors as may be, for thousands of clients, whose sockets this process has. Its children are started with what
-/// it was started with.
+/// As many descriptors as may be, for thousands of clients, whose sockets this process has. Hosts are
+/// started with the limit that this process was started with.
 pub fn raise_descriptor_limit() {
-    let limit = *LIMIT.get_or_init(|| getrlimit(Resource::Nofile));
+    let mut raised_from = RAISED_FROM.write().expect("no thread panicked with it");
+    let limit = *raised_from.get_or_insert_with(|| getrlimit(Resource::Nofile));
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit anybody may");
 }
 
-/// What is to be given back to a child, where this process has raised it.
-pub fn descriptor_limit() -> Option<Rlimit> {
-    LIMIT.get().copied()
+/// The limit to give to a child, if this process has raised its own. Nobody raises it while this is held.
+pub fn limit_for_children() -> RwLockReadGuard<'static, Option<Rlimit>> {
+    RAISED_FROM.read().expect("no thread panicked with it")
 }

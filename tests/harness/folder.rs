@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::clock;
 use super::guests::{self, Guest};
 
 /// Where test plugins listen: a port that the kernel chooses, on the loopback.
@@ -25,6 +26,7 @@ impl Folder {
 
     /// A folder that does not exist yet, although its parent does.
     pub fn absent() -> Self {
+        clock::start();
         let temp = tempfile::tempdir().expect("create a temporary folder");
         Self { path: temp.path().join("plugins"), _temp: temp }
     }

@@ -129,12 +129,12 @@ pub fn probes() -> &'static [(&'static Language, Guest)] {
 fn built(what: &str, guest: impl Fn(&'static Language) -> Option<Guest>) -> Vec<(&'static Language, Guest)> {
     let (built, missing): (Vec<_>, Vec<_>) =
         LANGUAGES.iter().map(|language| (language, guest(language))).partition(|(_, guest)| guest.is_some());
-    if !missing.is_empty() {
-        let names: Vec<_> = missing.iter().map(|(language, _)| language.name).collect();
-        left_out::note(&format!(
-            "tests of each language's {what}: {}: not built by `cargo xtask examples`",
-            names.join(", ")
-        ));
+    for (language, _) in missing {
+        left_out::note_unbuilt(
+            language.name,
+            &format!("tests of the {what} in {}", language.name),
+            "cargo xtask examples",
+        );
     }
     let built: Vec<_> = built.into_iter().filter_map(|(language, guest)| Some((language, guest?))).collect();
     let folder = Folder::new();

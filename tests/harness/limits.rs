@@ -43,7 +43,7 @@ pub fn namespaces_are_allowed(for_what: &str) -> bool {
         tried.is_ok_and(|tried| tried.status.success())
     });
     if !allowed {
-        left_out::note(&format!("{for_what}: this machine allows no user namespaces"));
+        left_out::note(for_what, "this machine allows no user namespaces");
     }
     allowed
 }

@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod clock;
 pub mod datagram_client;
 pub mod family;
 pub mod folder;
@@ -12,7 +13,9 @@ pub mod hostile;
 pub mod languages;
 pub mod limits;
 mod lines;
+pub mod modes;
 pub mod observe;
+pub mod scene;
 pub mod walk;
 pub mod wharf;
 
@@ -23,6 +26,8 @@ pub use datagram_client::DatagramClient;
 pub use family::{CONCURRENCIES, Family};
 pub use folder::Folder;
 pub use guests::{answer, answers, fixture};
+pub(crate) use modes::in_every_mode;
+pub use scene::Scene;
 pub use wharf::{Launch, Successor, Wharf};
 
 /// How long anything may take that is expected to happen. It bounds failing tests, not passing ones.

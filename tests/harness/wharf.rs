@@ -13,9 +13,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{dup2, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, kill_process, pidfd_open, setrlimit};
 
-use super::client::descriptor_limit;
+use super::client::limit_for_children;
 use super::lines::Lines;
-use super::{DEADLINE, Folder};
+use super::{DEADLINE, Folder, clock};
 
 /// A command line to be.
 pub struct Launch {
@@ -83,6 +83,7 @@ impl Launch {
     }
 
     fn by(mut command: Command) -> Self {
+        clock::start();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for variable in ["WHARF_LOG", "RUST_LOG", "XDG_CACHE_HOME", "NOTIFY_SOCKET"] {
             command.env_remove(variable);
@@ -135,7 +136,8 @@ impl Launch {
         if self.cached {
             self.command.arg("--cache-dir").arg(shared_cache());
         }
-        if let Some(limit) = descriptor_limit() {
+        let held = limit_for_children();
+        if let Some(limit) = *held {
             #[expect(unsafe_code, reason = "a child is given limits of its own before it begins in no other way")]
             // SAFETY: setrlimit(2) alone.
             unsafe {

@@ -1,7 +1,7 @@
 //! Every check, one after the other.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,49 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{bench, debian, deny, docs, examples, left_out};
+use crate::{bench, debian, deny, docs, examples, left_out, pages, slow, test_times, toolchain};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
 
+/// `cargo xtask test`: every check, or with `--quick` those that take a minute once all is built.
+pub fn run(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
+    left_out::forget().map_err(|error| format!("notes of an earlier run: {error}"))?;
+    match arguments.split_first() {
+        Some((first, rest)) if first == "--quick" => run_quick(checkout, rest),
+        _ => run_all(checkout, arguments),
+    }
+}
+
+/// The format, the pages, and the tests that are not marked slow.
+fn run_quick(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
+    let began = Instant::now();
+    component(checkout, "fmt", "rustfmt")?;
+    step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
+    pages::check(checkout)?;
+    let toolchain = Toolchain::obtain(checkout)?;
+    plugins::build_with(checkout, &toolchain)?;
+    python(checkout)?;
+    let slow = slow::tests(checkout)?;
+    let (for_cargo, for_tests) = split(test_arguments);
+    let mut arguments: Vec<&OsStr> = ["--workspace", "--lib", "--test", "wharf"].map(OsStr::new).to_vec();
+    arguments.extend(for_cargo.iter().map(OsString::as_os_str));
+    arguments.push("--".as_ref());
+    for name in &slow {
+        arguments.extend([OsStr::new("--skip"), name.as_ref()]);
+    }
+    arguments.extend(for_tests.iter().map(OsString::as_os_str));
+    test(checkout, &toolchain, &arguments)?;
+    step::say(&format!("left out by --quick, beside clippy and the like:\n  {}", slow.join("\n  ")));
+    tell_left_out()?;
+    step::say(&format!("the quick checks passed, in {}", step::seconds(began.elapsed())));
+    Ok(())
+}
+
 /// Stops at the first check that fails. The tests come last: they take longest, and their last lines are what one
 /// wants to see on the screen.
-pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
+fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
     let began = Instant::now();
-    left_out::forget().map_err(|error| format!("notes of an earlier run: {error}"))?;
 
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
@@ -30,7 +63,7 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     deny::deny_if_possible(checkout)?;
 
     // Before anything that may look for built plugins.
-    let toolchains = Toolchain::all(checkout, env::var_os("CI").is_some_and(|value| value == "true"))?;
+    let toolchains = Toolchain::all(checkout, is_ci())?;
     let (toolchain, others) = toolchains.split_first().expect("there is one, or an error");
     plugins::build_with(checkout, toolchain)?;
 
@@ -41,7 +74,7 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     bench::check(checkout)?;
     match toolchain {
         Toolchain::Rustup => plugins::lint(checkout, toolchain)?,
-        Toolchain::Debian(_) => left_out::note("clippy for the plugins: Debian's toolchain has none"),
+        Toolchain::Debian(_) => left_out::note("clippy for the plugins", "Debian's toolchain has none"),
     }
 
     // With private items: most readers of this documentation work on the code, and its links rot unseen otherwise.
@@ -52,28 +85,63 @@ pub fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), S
     // language whose toolchain can't be had is left out, and said to be.
     python(checkout)?;
     examples::build(checkout, Some(toolchain), &[])?;
-    let test = |what: &[&str], toolchain: &Toolchain| {
-        let mut cargo = checkout.cargo();
-        cargo.args(["test", "--release"]).args(what).args(test_arguments);
-        let name = format!("tests, with plugins by {}'s wasm toolchain", toolchain.name());
-        step::run_for_output(&name, toolchain.forced_on(&mut cargo))
+    let with = |what: &[&'static str]| -> Vec<OsString> {
+        what.iter().map(OsString::from).chain(test_arguments.iter().cloned()).collect()
     };
-    test(&["--workspace"], toolchain)?;
+    test(checkout, toolchain, &with(&["--workspace"]))?;
 
     // Another toolchain's std asks for other things of the host, and other code runs there. What has no plugin in it has been
     // tested by now.
     for toolchain in others {
         plugins::build_with(checkout, toolchain)?;
         examples::build(checkout, Some(toolchain), &["rust".into()])?;
-        test(&["--workspace", "--test", "wharf"], toolchain)?;
+        test(checkout, toolchain, &with(&["--workspace", "--test", "wharf"]))?;
     }
 
-    match &left_out::noted()[..] {
-        [] => step::say("nothing was left out"),
-        notes => step::say(&format!("left out:\n  {}", notes.join("\n  "))),
-    }
+    tell_left_out()?;
     step::say(&format!("every check passed, in {}", step::seconds(began.elapsed())));
     Ok(())
+}
+
+/// `cargo test` with plugins that `toolchain` has built. Names the slowest tests, also if one fails.
+fn test(checkout: &Checkout, toolchain: &Toolchain, arguments: &[impl AsRef<OsStr>]) -> Result<(), String> {
+    let mut cargo = checkout.cargo();
+    cargo.args(["test", "--release"]).args(arguments).env(toolchain::PLUGINS_ARE_BUILT, "1");
+    test_times::record(checkout, &mut cargo).map_err(|error| format!("times of an earlier run: {error}"))?;
+    let name = format!("tests, with plugins by {}'s wasm toolchain", toolchain.name());
+    let outcome = step::run_for_output(&name, toolchain.forced_on(&mut cargo));
+    if let Some(slowest) = test_times::slowest(checkout) {
+        step::say(&format!("the slowest tests:\n{slowest}"));
+    }
+    outcome
+}
+
+/// Ends a run: a table of what it left out. In CI it fails if a part is missing that a step before the
+/// tests should have built.
+fn tell_left_out() -> Result<(), String> {
+    let notes = left_out::noted();
+    if notes.is_empty() {
+        step::say("nothing was left out");
+        return Ok(());
+    }
+    step::say(&format!("left out:\n{}", left_out::table(&notes)));
+    let without_reason = left_out::without_reason(&notes);
+    if is_ci() && !without_reason.is_empty() {
+        return Err(format!("left out without a reason:\n{}", left_out::table(&without_reason)));
+    }
+    Ok(())
+}
+
+fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// Arguments for cargo, and those behind `--` for the tests.
+fn split(arguments: &[OsString]) -> (&[OsString], &[OsString]) {
+    match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], &arguments[at + 1..]),
+        None => (arguments, &[]),
+    }
 }
 
 /// Has `python3` there.

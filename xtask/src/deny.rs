@@ -27,7 +27,7 @@ pub fn deny_if_possible(checkout: &Checkout) -> Result<(), String> {
     match DENY.obtain(checkout) {
         Ok(()) => check(checkout),
         Err(reason) => {
-            left_out::note(&format!("the dependencies' licences, sources and duplicates: {reason}"));
+            left_out::note("the dependencies' licences, sources and duplicates", &reason);
             Ok(())
         }
     }
@@ -57,7 +57,7 @@ fn no_crate_is_yanked(checkout: &Checkout) -> Result<(), String> {
         unknown += known.unknown;
     }
     if unknown > 0 {
-        left_out::note(&format!("whether crates were yanked: cargo has no entry of {unknown} locked ones"));
+        left_out::note("whether crates were yanked", &format!("cargo has no entry of {unknown} locked ones"));
     }
     Ok(())
 }
@@ -72,7 +72,8 @@ fn check(checkout: &Checkout) -> Result<(), String> {
         step::run_within("fetching RustSec's advisories", FETCH_LIMIT, deny("Cargo.toml").args(["fetch", "db"]));
     if fetched.is_err() {
         left_out::note(
-            "known vulnerabilities of the dependencies: RustSec's database can't be fetched from github.com",
+            "known vulnerabilities of the dependencies",
+            "RustSec's database can't be fetched from github.com",
         );
     }
     let parts: &[&str] = match fetched {

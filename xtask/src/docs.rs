@@ -21,7 +21,7 @@ pub fn docs_if_possible(checkout: &Checkout) -> Result<(), String> {
     match MDBOOK.obtain(checkout) {
         Ok(()) => build(checkout),
         Err(reason) => {
-            left_out::note(&format!("building the book: {reason}"));
+            left_out::note("building the book", &reason);
             Ok(())
         }
     }

@@ -54,7 +54,7 @@ pub fn build(checkout: &Checkout, rust: Option<&Toolchain>, arguments: &[OsStrin
             Ok(size) => format!("built, {size} bytes, in {}", step::seconds(began.elapsed())),
             Err(Miss::LeftOut(reason)) => {
                 let reason = own(language, &reason);
-                left_out::note(&format!("the example in {language}: {reason}"));
+                left_out::note_unavailable(language, &format!("the example in {language}"), reason);
                 format!("left out: {reason}")
             }
             Err(Miss::Failed(reason)) => {

@@ -1,4 +1,4 @@
-//! The fuzzers, for as long as one likes: `tests/fuzzing.rs` has them run for a moment.
+//! The fuzzers, for as long as one likes: `tests/project/fuzzing.rs` has them run for a moment.
 
 use std::ffi::OsString;
 use std::fs;

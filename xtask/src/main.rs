@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use xtask::checkout::Checkout;
-use xtask::{checkout, debian, left_out, readme, step, toolchain};
+use xtask::{checkout, debian, left_out, readme, slow, step, test_times, toolchain};
 
 const USAGE: &str = "\
 The commands of this project.
@@ -30,8 +30,10 @@ Usage: cargo xtask COMMAND
 
 Commands:
   serve [ARGS…]   build the host and the shipped plugins, then `wharf serve target/plugins ARGS…`
-  test [ARGS…]    every check: format, pages, plugins, clippy, documentation, examples, tests (ARGS go to `cargo test`), the tests
-                  once more with the plugins of each further wasm toolchain; ends by naming what was left out
+  test [--quick] [ARGS…]  every check: format, pages, plugins, clippy, documentation, examples, tests (ARGS go to
+                  `cargo test`), the tests once more with the plugins of each further wasm toolchain; ends with the
+                  slowest tests and a table of what was left out, and fails where CI=true and a part is missing
+                  without a reason. --quick: format, pages and the tests that tests/slow.txt does not name
   plugins         build the shipped plugins into target/plugins, the examples into target/examples,
                   the tests' into target/fixtures
   examples [LANG…]  build the same plugin from each language, into target/examples/languages, the tests' probe in each,
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
 
     let outcome = match command.to_str() {
         Some("serve") => serve::serve(&checkout, &rest),
-        Some("test") => checks::run_all(&checkout, &rest),
+        Some("test") => checks::run(&checkout, &rest),
         Some("bench") => bench::bench(&checkout, &rest),
         Some("soak") => soak::soak(&checkout, &rest),
         Some("examples") => examples::build(&checkout, None, &rest),

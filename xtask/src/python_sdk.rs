@@ -38,7 +38,7 @@ const PLUGINS: [Plugin; 5] = [
 pub fn build(checkout: &Checkout, toolchain: &Path) -> Result<(), String> {
     let python = toolchain.join("venv/bin/python");
     if !python.is_file() {
-        left_out::note("plugins of Python scripts: Python's toolchain is not here");
+        left_out::note_unavailable("python", "plugins of Python scripts", "Python's toolchain is not here");
         return Ok(());
     }
     let installed = install(checkout, &python, toolchain);

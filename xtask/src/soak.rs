@@ -6,7 +6,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 
-const TEST: &str = "soak::everything_at_once_costs_nobody_a_session";
+const TEST: &str = "hostile::soak::everything_at_once_costs_nobody_a_session";
 const USAGE: &str =
     "soak takes `--minutes N`, 1 to 10080 (10 if it is left out), and `--seed N`, which repeats what was done";
 

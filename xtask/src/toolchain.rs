@@ -17,6 +17,9 @@ const FORCE: &str = "WHARF_WASM_TOOLCHAIN";
 /// Where it is told which toolchain made the plugins that were built last: its name, for tests of what depends on it.
 const BUILT_BY: &str = "target/guests/built-by";
 
+/// Set for tests that are run when everything written in Rust was built.
+pub const PLUGINS_ARE_BUILT: &str = "WHARF_PLUGINS_ARE_BUILT";
+
 pub enum Toolchain {
     /// The active toolchain, with its std for wasm32-wasip2.
     Rustup,
@@ -111,7 +114,9 @@ impl Toolchain {
             Family::Debian => Debian::installed(checkout).is_ok(),
         };
         let name = other.name();
-        let without = |why: &str| left_out::note(&format!("the tests with plugins by {name}'s wasm toolchain: {why}"));
+        let without = |why: &str| {
+            left_out::note(&format!("the tests with plugins by {name}'s wasm toolchain"), why);
+        };
         if !(is_here || install) {
             without(&format!("it is not installed; {FORCE}={name} would install it if that can be"));
             return Ok(all);
