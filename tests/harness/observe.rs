@@ -11,7 +11,7 @@ use super::{DEADLINE, Wharf};
 
 /// Waits until `condition` holds, of things that the kernel has no event for.
 #[track_caller]
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");

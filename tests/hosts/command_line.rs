@@ -218,12 +218,12 @@ fn run_fails_where_its_file_or_its_address_can_not_be_served() {
 
 #[test]
 fn a_schema_has_every_key_with_its_default() {
-    let mut manifest = Launch::new(["schema"]).start();
+    let mut manifest = Launch::new(["schema"]).own_cache().start();
     assert_eq!(manifest.ended(), 0);
     let schema: serde_json::Value = serde_json::from_str(&manifest.events().join("\n")).expect("it is JSON");
     assert_eq!(schema["properties"]["timeouts"]["properties"]["drain"]["default"].as_str(), Some("30s"));
     assert_eq!(schema["additionalProperties"].as_bool(), Some(false));
-    let mut host = Launch::new(["schema", "host"]).start();
+    let mut host = Launch::new(["schema", "host"]).own_cache().start();
     assert_eq!(host.ended(), 0);
     let schema: serde_json::Value = serde_json::from_str(&host.events().join("\n")).expect("it is JSON");
     let defaults = schema["properties"]["defaults"]["properties"].as_object().expect("keys");

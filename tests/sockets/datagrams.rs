@@ -202,11 +202,12 @@ fn what_the_kernel_dropped_is_counted() {
         scene.signal(Signal::USR1);
         scene.logs(&["counted", "plugin=misbehave"])
     };
+    let mut line = String::new();
     until("the dropped ones are counted", || {
         client.retry_until_heard("hello");
-        counted().contains("dropped=")
+        line = counted();
+        line.contains("dropped=")
     });
-    let line = counted();
     let count = |name: &str| -> u64 {
         let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         word.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in: {line}"))
