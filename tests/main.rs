@@ -20,6 +20,7 @@ mod conformance;
 mod cpython;
 mod crowd;
 mod datagrams;
+mod dev;
 mod differential;
 mod examples;
 mod failed_upgrades;
