@@ -31,7 +31,7 @@ const LEVELS: [LevelFilter; 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStyle {
     Full,
-    /// Without the time, for somebody who watches.
+    /// Without the time and the place in the code, for somebody who watches.
     Short,
 }
 
@@ -48,7 +48,7 @@ pub fn to_stderr(level: LevelFilter, style: LogStyle) {
         .log_internal_errors(false);
     let lines = match style {
         LogStyle::Full => lines.boxed(),
-        LogStyle::Short => lines.without_time().boxed(),
+        LogStyle::Short => lines.without_time().with_target(false).boxed(),
     };
     tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
 }

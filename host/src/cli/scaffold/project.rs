@@ -65,8 +65,8 @@ impl Project {
         let mut out = io::stdout().lock();
         let Self { folder, name, language, address, .. } = self;
         let readme = folder.join("README.md");
-        writeln!(out, "{name}: a plugin in {}, for {address}. {} tells of it.", language.name(), readme.display())?;
-        writeln!(out, "\n# In {}, install its toolchain", typed(folder))?;
+        writeln!(out, "{name}: a plugin in {}, for {address}. {} says more.", language.name(), readme.display())?;
+        writeln!(out, "\n# Install its toolchain, in the folder {}", typed(folder))?;
         let readme = files.iter().find(|(path, _)| path == "README.md");
         let readme = readme.map_or("".into(), |(_, content)| String::from_utf8_lossy(content));
         for command in commands(&readme, "Toolchain") {
