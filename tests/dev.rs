@@ -109,7 +109,7 @@ fn a_failed_build_keeps_what_serves() {
     let wharf = project.launch().start();
     // What the compiler says is shown before the outcome.
     wharf.logs(&["source.wat:1: it is broken"]);
-    wharf.logs(&["ERROR", "the build failed; what serves stays", "exit status: 3"]);
+    wharf.logs(&["ERROR", "the build failed; the served plugin stays", "exit status: 3"]);
     project.source("A");
     serves(&wharf, "A");
     let address = wharf.address("hello");

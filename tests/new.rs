@@ -113,7 +113,7 @@ fn wharf_dev_builds_a_new_project_and_builds_it_again() {
     fs::write(&handler, format!("{text}\nnonsense")).expect("write");
     // As the compiler says it, and then the host.
     wharf.logs(&["handler.zig", "error: "]);
-    wharf.logs(&["the build failed; what serves stays"]);
+    wharf.logs(&["the build failed; the served plugin stays"]);
     assert_eq!(ask(address, "hello"), "HELLO");
     wharf.forget_events();
     let changed = text.replace("= upper(heard);", "= if (heard.len > 9) upper(heard) else heard;");

@@ -76,7 +76,7 @@ pub enum Command {
     Run(Run),
     /// Tell what plugins are, ask for and would be given; exit 1 if one would be refused
     Check(Check),
-    /// Serve a project, and build it again when a source changes
+    /// Build and serve a project, and build it again when a source changes
     Dev(Dev),
     /// Begin a plugin: a folder with a handler, its manifest, and how to build and serve it
     New(New),

@@ -48,8 +48,8 @@ impl Project {
         self.folder.join(SERVED)
     }
 
-    /// The files in it that no build reads: what a build makes, and the manifest.
-    pub(super) fn no_sources(&self) -> [PathBuf; 2] {
+    /// The files in it that no build reads: the plugin that it makes, and the manifest.
+    pub(super) fn not_sources(&self) -> [PathBuf; 2] {
         [&self.file.plugin, &self.file.manifest].map(|path| self.folder.join(path))
     }
 

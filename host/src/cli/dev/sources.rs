@@ -11,18 +11,17 @@ use super::project::SERVED;
 use crate::config::file;
 
 /// Folders that hold no sources, whether or not there is a `.gitignore`.
-const NO_SOURCES: [&str; 7] = [".git", ".venv", "__pycache__", "node_modules", "target", "venv", SERVED];
+const NOT_SOURCES: [&str; 7] = [".git", ".venv", "__pycache__", "node_modules", "target", "venv", SERVED];
 /// A larger file counts by its size and its time: it is data, and takes long to read after each change.
 const MAX_READ: u64 = 1 << 20;
 
 /// The folders that sources are in: where changes are to be expected.
 pub(super) fn folders(project: &Path) -> impl Iterator<Item = PathBuf> {
-    let is_folder = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_dir());
     walk(project).filter(is_folder).map(DirEntry::into_path)
 }
 
-/// What identifies the sources by their names and their content, without the files `others`. Content, because many a
-/// build writes sources again that have not changed, and must not follow from itself.
+/// A digest of the sources, of their names and their content, without the files `others`. Times would not do: many a
+/// build writes unchanged sources again, and would then cause the next one.
 pub(super) fn digest(project: &Path, others: &[PathBuf]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for entry in walk(project) {
@@ -30,7 +29,7 @@ pub(super) fn digest(project: &Path, others: &[PathBuf]) -> [u8; 32] {
         if others.iter().any(|other| other == path) {
             continue;
         }
-        // Through links, as a compiler reads them. What is gone by now has a digest, too.
+        // Through links, as a compiler reads them.
         let Ok(metadata) = fs::metadata(path) else { continue };
         if metadata.is_dir() {
             continue;
@@ -44,11 +43,17 @@ pub(super) fn digest(project: &Path, others: &[PathBuf]) -> [u8; 32] {
     digest.finalize().into()
 }
 
+fn is_folder(entry: &DirEntry) -> bool {
+    entry.file_type().is_some_and(|kind| kind.is_dir())
+}
+
 fn walk(project: &Path) -> impl Iterator<Item = DirEntry> {
     let mut walk = WalkBuilder::new(project);
     walk.standard_filters(false).git_ignore(true).require_git(false).sort_by_file_name(Ord::cmp);
-    walk.filter_entry(|entry| entry.depth() == 0 || !NO_SOURCES.iter().any(|name| entry.file_name() == *name));
-    // What can't be read is no source for a compiler either.
+    walk.filter_entry(|entry| {
+        entry.depth() == 0 || !is_folder(entry) || !NOT_SOURCES.iter().any(|name| entry.file_name() == *name)
+    });
+    // A compiler can't read what fails here either.
     walk.build().flatten()
 }
 

@@ -1,4 +1,4 @@
-//! The work beside serving: build, put what was built where it is served, wait for a change.
+//! The work beside serving: build, copy the plugin into the folder that is served, wait for a change.
 
 use std::future;
 use std::io::{self, ErrorKind};
@@ -28,7 +28,7 @@ pub(super) async fn work(mut project: Project, stopping: CancellationToken) {
         block_in_place(|| watch.cover(sources::folders(project.folder())));
         put_manifest(&project);
         if build.is_none() {
-            let now = block_in_place(|| sources::digest(project.folder(), &project.no_sources()));
+            let now = block_in_place(|| sources::digest(project.folder(), &project.not_sources()));
             if built.replace(now) != Some(now) {
                 build = start(&mut project);
             }
@@ -52,12 +52,12 @@ pub(super) async fn work(mut project: Project, stopping: CancellationToken) {
 
 fn start(project: &mut Project) -> Option<Build> {
     if let Err(error) = block_in_place(|| project.reopen()) {
-        tracing::error!(%error, "not built; what serves stays");
+        tracing::error!(%error, "not built; the served plugin stays");
         return None;
     }
     tracing::info!(command = project.command(), "building");
     let build = Build::start(project.command(), project.folder());
-    build.inspect_err(|error| tracing::error!(%error, "the build can't be started; what serves stays")).ok()
+    build.inspect_err(|error| tracing::error!(%error, "the build can't be started; the served plugin stays")).ok()
 }
 
 fn finish(project: &Project, build: &Build, status: io::Result<ExitStatus>) {
@@ -67,7 +67,7 @@ fn finish(project: &Project, build: &Build, status: io::Result<ExitStatus>) {
     });
     match put {
         Ok(()) => tracing::info!("built in {:.1} s", build.duration().as_secs_f32()),
-        Err(error) => tracing::error!(%error, "the build failed; what serves stays"),
+        Err(error) => tracing::error!(%error, "the build failed; the served plugin stays"),
     }
 }
 
