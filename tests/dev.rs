@@ -194,7 +194,7 @@ fn a_stop_ends_the_build_before_the_last_session() {
     let mut wharf = project.launch().start();
     let mut session = crate::harness::Client::connect(wharf.address("hello"));
     session.hears("A ");
-    project.write("build.sh", "trap 'echo told to end; exit 1' TERM\necho slow\nsleep 1000 & wait");
+    project.write("build.sh", "trap 'sleep 0.1; echo told to end; exit 1' TERM\necho slow\nsleep 1000 & wait");
     wharf.logs(&["slow"]);
     wharf.signal(Signal::INT);
     wharf.logs(&["told to end"]);

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+
+use crate::config::LOOK;
 
 /// How long a build may take to end by SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,12 +43,19 @@ impl Build {
 
     /// Ends it, with all that it started.
     pub(super) async fn stop(mut self) {
-        // These fail only if nobody is left in the group.
+        // A signal fails only if no process is left in the group.
         let _ = kill_process_group(self.group, Signal::TERM);
-        let _ = timeout(GRACE, self.child.wait()).await;
-        // The group keeps its number while a process is in it.
-        let _ = kill_process_group(self.group, Signal::KILL);
-        let _ = self.child.wait().await;
+        let gone = async {
+            let _ = self.child.wait().await;
+            // The shell may end before a compiler does. The group keeps its number until then.
+            while test_kill_process_group(self.group).is_ok() {
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(GRACE, gone).await.is_err() {
+            let _ = kill_process_group(self.group, Signal::KILL);
+            let _ = self.child.wait().await;
+        }
     }
 }
 
