@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use wharf::cli::{Arguments, Command, Exit};
-use wharf::cli::{check, serve};
+use wharf::cli::{check, dev, serve};
 use wharf::listen::activation;
 use wharf::plugin::{compiler, examine};
 use wharf::report::{self, log};
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
         Command::Run(command) => sockets.and_then(|sockets| Ok(serve::serve(command.resolve()?, sockets))),
+        Command::Dev(command) => sockets.and_then(|sockets| dev::dev(command, sockets)),
         Command::Check(command) => Ok(check::check(&command)),
         Command::New(command) => command.resolve().map(|project| project.make()),
         Command::Schema { of } => {

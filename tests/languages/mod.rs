@@ -1,6 +1,7 @@
 //! Handlers in other languages, and the tools that make them.
 
 mod conformance;
+mod dev;
 mod every_language;
 mod new;
 mod python_builds;

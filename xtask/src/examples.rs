@@ -253,6 +253,18 @@ mod tests {
     }
 
     #[test]
+    fn every_readme_quotes_the_command_of_wharf_dev() {
+        let checkout = Checkout::find();
+        for language in LANGUAGES.into_iter().filter(|language| *language != "wat") {
+            let source = Example::new(&checkout, language).source;
+            let readme = fs::read_to_string(source.join("README.md")).unwrap();
+            let [command] = &commands(&readme, "Build")[..] else { panic!("{language}: one command") };
+            let file = fs::read_to_string(source.join("wharf-dev.toml")).unwrap();
+            assert!(file.contains(&format!("build = \"{command}\"\n")), "{language}: {command}");
+        }
+    }
+
+    #[test]
     fn a_probe_is_other_text_for_files_that_the_example_has() {
         let checkout = Checkout::find();
         for language in LANGUAGES.into_iter().filter(|language| !matches!(*language, "rust" | "wat")) {

@@ -11,6 +11,7 @@ use super::scaffold::{Language, Project};
 use super::serve::ServeOptions;
 use crate::config::{self, ConfigError, HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Span};
 use crate::plugin::{Folder, PluginSource, compiler, examine};
+use crate::report::LogStyle;
 use crate::session::child;
 use crate::supervisor::Plan;
 
@@ -75,6 +76,8 @@ pub enum Command {
     Run(Run),
     /// Tell what plugins are, ask for and would be given; exit 1 if one would be refused
     Check(Check),
+    /// Build and serve a project, and build it again when a source changes
+    Dev(Dev),
     /// Begin a plugin: a folder with a handler, its manifest, and how to build and serve it
     New(New),
     /// Print the JSON schema of manifests, by which editors complete and check them
@@ -146,6 +149,15 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
+pub struct Dev {
+    /// Folder of a project, as `wharf new` makes it, or of plugins that need no build
+    #[arg(default_value = ".")]
+    pub project: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
 pub struct Check {
     /// Plugins, or folders of them
     #[arg(required = true, value_name = "FILE|DIR")]
@@ -165,6 +177,9 @@ pub struct New {
     /// What to write it in
     #[arg(long, value_name = "LANG")]
     lang: Option<Language>,
+    /// Where it is to listen [default: a port that no project beside it has]
+    #[arg(long, value_name = "URL")]
+    listen: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -222,7 +237,18 @@ impl Serve {
             timeout: None,
             strict: false,
         };
-        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log })
+        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log, log_style: LogStyle::Full })
+    }
+}
+
+impl Dev {
+    /// How this folder is served.
+    ///
+    /// # Errors
+    /// As [`Serve::resolve`].
+    pub fn serving(self, dir: PathBuf) -> Result<ServeOptions, ConfigError> {
+        let options = Serve { dir, config: None, common: self.common }.resolve()?;
+        Ok(ServeOptions { log_style: LogStyle::Short, ..options })
     }
 }
 
@@ -261,7 +287,7 @@ impl Run {
             timeout: self.timeout.map(|span| span.0),
             strict: true,
         };
-        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log })
+        Ok(ServeOptions { plan, cache: self.common.cache(), log: self.common.log, log_style: LogStyle::Full })
     }
 }
 
@@ -276,7 +302,8 @@ impl New {
         let language = self
             .lang
             .ok_or_else(|| ConfigError::new("new", format!("in which language? `--lang` takes {}", names())))?;
-        Project::new(self.folder, language)
+        let listen = self.listen.map(|url| url.parse().map_err(|error| ConfigError::new("--listen", error)));
+        Project::new(self.folder, language, listen.transpose()?)
     }
 }
 

@@ -16,14 +16,14 @@ use crate::capacity::outlive_file_size_limit;
 use crate::config::{Access, HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Settings, Size, one_line};
 use crate::listen::overlap;
 use crate::plugin::{Folder, Loaded, Loader, PluginFiles, PluginSource, Refusal, STDIO};
-use crate::report::log;
+use crate::report::{LogStyle, log};
 
 /// Prints what there is to know of each plugin.
 ///
 /// # Errors
 /// A path that can't be read, or a machine that can't make a sandbox.
 pub fn check(command: &Check) -> anyhow::Result<ExitCode> {
-    log::to_stderr(command.common.log);
+    log::to_stderr(command.common.log, LogStyle::Full);
     let loader = Arc::new(serve::loader(1, command.common.cache(), false)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     runtime.block_on(async { outlive_file_size_limit() })?;

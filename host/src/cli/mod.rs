@@ -2,6 +2,7 @@
 
 mod args;
 pub mod check;
+pub mod dev;
 pub(crate) mod scaffold;
 pub mod serve;
 

@@ -1,5 +1,6 @@
 //! `wharf serve` and `wharf run`: puts a host together, and runs it to its end.
 
+use std::future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 use crate::capacity::{Capacity, ListenerRoom};
 use crate::listen::{AddressBook, PassedSocket, RequestQuota, SocketStore};
 use crate::plugin::{Cache, Loader, TRIALS, WARM_INSTANCES};
-use crate::report::{Notifier, log};
+use crate::report::{LogStyle, Notifier, log};
 use crate::sandbox::Engines;
 use crate::session::{HostShared, SPARE_INSTANCES};
 use crate::supervisor::{End, Plan, Supervisor};
@@ -24,15 +25,29 @@ pub struct ServeOptions {
     pub plan: Plan,
     pub cache: Option<PathBuf>,
     pub log: LevelFilter,
+    pub log_style: LogStyle,
 }
 
 /// Serves until told to stop, on `sockets` where plugins ask for their addresses.
 ///
 /// # Errors
 /// The machine does not give what serving takes, or a host that is to be replaced does not give its sockets.
-pub fn serve(host: ServeOptions, mut sockets: Vec<PassedSocket>) -> anyhow::Result<ExitCode> {
+pub fn serve(host: ServeOptions, sockets: Vec<PassedSocket>) -> anyhow::Result<ExitCode> {
+    serve_beside(host, sockets, |_| future::ready(()))
+}
+
+/// Serves as [`serve`] does, with `work` beside it. That has to end when its token is cancelled, which is when the host
+/// begins to stop.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_beside<W: Future<Output = ()> + Send + 'static>(
+    host: ServeOptions,
+    mut sockets: Vec<PassedSocket>,
+    work: impl FnOnce(CancellationToken) -> W,
+) -> anyhow::Result<ExitCode> {
     let program = Executable::of_this_process().context("the path of this program is not known")?;
-    log::to_stderr(host.log);
+    log::to_stderr(host.log, host.log_style);
     let capacity = Capacity::of_this_machine(host.plan.config.max_connections);
     let loader = loader(capacity.sessions, host.cache, true)?;
     tracing::info!(
@@ -61,14 +76,20 @@ pub fn serve(host: ServeOptions, mut sockets: Vec<PassedSocket>) -> anyhow::Resu
             left_behind: TaskTracker::new(),
             children: TaskTracker::new(),
             kill: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             budget: host.plan.requests.map(|requests| Arc::new(RequestQuota::new(requests))),
             ports: AddressBook::default(),
             inherited: SocketStore::new(sockets, &listener_room),
             listener_room,
             counters: Arc::default(),
         };
+        let stopping = shared.stopping.clone();
+        let work = tokio::spawn(work(stopping.clone()));
         let supervisor = Supervisor::new(host.plan, Arc::new(loader), shared, program, Notifier::of_this_process());
-        supervisor.run(predecessor).await.context("signals can't be listened for")
+        let end = supervisor.run(predecessor).await.context("signals can't be listened for");
+        stopping.cancel();
+        work.await.context("the work beside serving panicked")?;
+        end
     });
     // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
     // of errors that never were.

@@ -2,8 +2,12 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anstyle::AnsiColor;
+
+use super::colour;
 use super::non_blocking::NonBlockingWriter;
 use crate::config::{ListenAddress, one_line};
 
@@ -12,6 +16,8 @@ static STDOUT: NonBlockingWriter = NonBlockingWriter::new(
     |bytes| rustix::io::write(io::stdout(), bytes),
     |lines| tracing::error!(lines, "events are lost: they were not read in time, or could not be written"),
 );
+
+static COLOURED: AtomicBool = AtomicBool::new(false);
 
 /// Something that happened to a plugin or to the host.
 pub enum Event<'a> {
@@ -49,8 +55,27 @@ impl Event<'_> {
             Self::Stopped => "stopped".to_owned(),
             Self::Upgraded(pid) => format!("upgraded {pid}"),
         };
+        let line = if COLOURED.load(Ordering::Relaxed) { self.colour(&line) } else { line };
         STDOUT.line((line + "\n").as_bytes());
     }
+
+    /// The event's line with its first word in colour.
+    fn colour(&self, line: &str) -> String {
+        let style = match self {
+            Self::Listening(..) | Self::Loaded(..) => AnsiColor::Green,
+            Self::Kept(..) | Self::Unloaded(_) | Self::Closed(..) => AnsiColor::Yellow,
+            Self::Refused(..) | Self::Failed(..) => AnsiColor::Red,
+            Self::Draining(_) | Self::Stopped | Self::Upgraded(_) => AnsiColor::Blue,
+        };
+        let style = style.on_default().bold();
+        let (word, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
+        format!("{style}{word}{style:#}{rest}")
+    }
+}
+
+/// Shows events in colour from now on, if they go to a terminal.
+pub fn colour_events() {
+    COLOURED.store(colour::is_wanted(&io::stdout()), Ordering::Relaxed);
 }
 
 /// Has the events so far printed. Waits for a script that does not read for no longer than `limit`.

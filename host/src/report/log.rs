@@ -1,14 +1,15 @@
 //! The log: stderr, one line an entry. A reader that does not read loses lines, which are counted; it stops nobody.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
+use super::colour;
 use super::non_blocking::NonBlockingWriter;
 
 static STDERR: NonBlockingWriter = NonBlockingWriter::new(
@@ -26,17 +27,29 @@ const LEVELS: [LevelFilter; 6] = [
     LevelFilter::TRACE,
 ];
 
+/// How much each line has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStyle {
+    Full,
+    /// Without the time and the place in the code, for somebody who watches.
+    Short,
+}
+
 /// Logs go to stderr; stdout is for events. Of the libraries only errors are logged: the rest is said by us.
 ///
 /// # Panics
 /// If called twice.
-pub fn to_stderr(level: LevelFilter) {
+pub fn to_stderr(level: LevelFilter, style: LogStyle) {
     let ours = Targets::new().with_target("wharf", level).with_target("guest", level);
     let lines = fmt::layer()
         .with_writer(|| &STDERR)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(colour::is_wanted(&io::stderr()))
         // A log that can't be written, to a closed pipe say, must not panic over that.
         .log_internal_errors(false);
+    let lines = match style {
+        LogStyle::Full => lines.boxed(),
+        LogStyle::Short => lines.without_time().with_target(false).boxed(),
+    };
     tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
 }
 

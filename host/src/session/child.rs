@@ -36,7 +36,7 @@ use crate::capacity::{outlive_file_size_limit, room_for_a_thread};
 use crate::config::{GrantedFolder, Settings, SocketAddress};
 use crate::listen::{Incoming, activation};
 use crate::plugin::{self, DrainDeadline};
-use crate::report::{FaultKind, LogCategory, Phase, PluginStats, Report, log, systemd};
+use crate::report::{FaultKind, LogCategory, LogStyle, Phase, PluginStats, Report, log, systemd};
 use crate::sandbox::{Blueprint, Engines, FileWork, NativeCode};
 use crate::upgrade;
 
@@ -205,7 +205,7 @@ fn start(arrival: &Incoming, context: &SessionContext) -> io::Result<(Child, Fil
 /// It was not started by [`serve`], or the machine does not give what a session takes.
 pub fn run() -> anyhow::Result<ExitCode> {
     let (job, file, code) = read_job().context("not started by a host; `wharf serve` starts what it needs")?;
-    log::to_stderr(log::from_number(job.log));
+    log::to_stderr(log::from_number(job.log), LogStyle::Full);
     // As many as the session's own, and one for what it tells of its failure.
     let engines = Engines::new(2).map_err(anyhow::Error::from)?;
     #[expect(unsafe_code, reason = "compiled code is taken in")]

@@ -28,6 +28,8 @@ pub struct HostShared {
     /// Those of them that are processes, and what ends these at once.
     pub children: TaskTracker,
     pub kill: CancellationToken,
+    /// Cancelled when the host begins to stop, or another has taken its place.
+    pub stopping: CancellationToken,
     /// How many requests are to be taken at all, where that is bounded.
     pub budget: Option<Arc<RequestQuota>>,
     pub ports: AddressBook,

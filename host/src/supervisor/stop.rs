@@ -85,6 +85,7 @@ fn is_ignored() -> bool {
 impl Supervisor {
     /// Stops accepting, and gives what runs its time.
     pub(super) async fn drain(mut self, mut stop: Stop) -> End {
+        self.shared.stopping.cancel();
         self.loads.abort_all();
         let sessions = self.shared.sessions.len();
         self.manager.stopping(sessions);

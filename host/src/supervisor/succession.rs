@@ -85,6 +85,7 @@ impl Supervisor {
 
     /// Leaves what the successor took, closes the rest, and gives what runs its time. stdout is the successor's.
     pub(super) async fn hand_over(mut self, handover: Handover, mut stop: Stop) -> End {
+        self.shared.stopping.cancel();
         self.loads.abort_all();
         self.manager.succeeded_by(handover.pid);
         self.close_all_but(&handover.taken).await;

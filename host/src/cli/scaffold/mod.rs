@@ -1,5 +1,6 @@
 //! `wharf new`: a project that builds and serves, from the very files of `examples/` that are built and served here.
 
+mod listen;
 mod name;
 mod project;
 mod template;

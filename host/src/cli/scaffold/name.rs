@@ -22,6 +22,9 @@ impl Name {
         if text == "wharf" {
             return Err("`wharf` is no plugin's name, as wharf.toml has the settings of the host".to_owned());
         }
+        if text == "wharf-dev" {
+            return Err("`wharf-dev` is no plugin's name, as wharf-dev.toml says how a project is built".to_owned());
+        }
         if language.dependencies().any(|dependency| dependency == text) {
             return Err(format!(
                 "`{text}` is what a crate is called that the project depends on; `{text}-plugin` would do"

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::listen;
 use super::name::Name;
 use super::template::Language;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ListenAddress};
 
 /// A project that is to be made in a folder that is not there, or has nothing in it.
 #[derive(Debug)]
@@ -19,14 +20,15 @@ pub struct Project {
     parent: PathBuf,
     name: Name,
     language: Language,
+    address: ListenAddress,
 }
 
 impl Project {
-    /// The project that is called what `folder`'s last part is.
+    /// The project that is called what `folder`'s last part is. It listens at `address`, or where no project beside it does.
     ///
     /// # Errors
-    /// A name that can't be one, a folder with something in it, or nowhere to make it.
-    pub fn new(folder: PathBuf, language: Language) -> Result<Self, ConfigError> {
+    /// A name that can't be one, a folder with something in it, nowhere to make it, or an address for datagrams.
+    pub fn new(folder: PathBuf, language: Language, address: Option<ListenAddress>) -> Result<Self, ConfigError> {
         let wrong = |what: &str| Err(ConfigError::new(folder.display(), what));
         let Some(name) = folder.file_name() else {
             return wrong("a folder's name is needed, as the plugin's: `wharf new NAME`");
@@ -48,7 +50,8 @@ impl Project {
             Ok(_) => return wrong("there is something of this name; another would do"),
             Err(error) => return wrong(&error.to_string()),
         }
-        Ok(Self { folder, parent, name, language })
+        let address = address.map_or_else(|| Ok(listen::free(&parent)), listen::checked)?;
+        Ok(Self { folder, parent, name, language, address })
     }
 
     /// Makes it, whole or not at all, and prints what to type next.
@@ -56,23 +59,20 @@ impl Project {
     /// # Errors
     /// It can't be written. Nothing of it is left then.
     pub fn make(&self) -> anyhow::Result<ExitCode> {
-        let files = self.language.files(&self.name.to_string());
+        let files = self.language.files(&self.name.to_string(), &self.address);
         self.write(&files).with_context(|| format!("{}: the project can't be made", self.folder.display()))?;
 
         let mut out = io::stdout().lock();
-        let Self { folder, name, language, .. } = self;
-        writeln!(
-            out,
-            "{name}: a plugin in {}. {} tells of it; this builds and serves it:\n",
-            language.name(),
-            folder.join("README.md").display()
-        )?;
-        writeln!(out, "cd {}", typed(folder))?;
+        let Self { folder, name, language, address, .. } = self;
+        let readme = folder.join("README.md");
+        writeln!(out, "{name}: a plugin in {}, for {address}. {} says more.", language.name(), readme.display())?;
+        writeln!(out, "\n# Install its toolchain, in the folder {}", typed(folder))?;
         let readme = files.iter().find(|(path, _)| path == "README.md");
         let readme = readme.map_or("".into(), |(_, content)| String::from_utf8_lossy(content));
-        for command in commands(&readme) {
+        for command in commands(&readme, "Toolchain") {
             writeln!(out, "{command}")?;
         }
+        writeln!(out, "\n# Build it, serve it, and build it again when a source changes\nwharf dev {}", typed(folder))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -109,18 +109,17 @@ fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> io::Result<()> {
     Ok(())
 }
 
-/// What a README says to type into a shell, each section's after a comment with its heading.
-fn commands(readme: &str) -> Vec<String> {
+/// What the section of a README says to type into a shell.
+fn commands<'a>(readme: &'a str, heading: &str) -> Vec<&'a str> {
     let mut commands = Vec::new();
-    let (mut heading, mut inside) = (None, false);
+    let (mut wanted, mut inside) = (false, false);
     for line in readme.lines() {
         if let Some(text) = line.strip_prefix("## ") {
-            heading = Some(text);
+            wanted = text == heading;
         } else if line.starts_with("```") {
             inside = line == "```sh";
-        } else if inside {
-            commands.extend(heading.take().map(|heading| format!("# {heading}")));
-            commands.push(line.to_owned());
+        } else if inside && wanted {
+            commands.push(line);
         }
     }
     commands
@@ -132,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_to_type_is_what_the_readme_has_for_a_shell() {
-        let readme = "# X\n## A\ntext\n```sh\na \\\n  -b\n```\n```console\nno\n```\n## B\n## C\n```sh\nc\n```\n";
-        assert_eq!(commands(readme), ["# A", "a \\", "  -b", "# C", "c"]);
+        let readme = "# X\n## A\ntext\n```sh\na \\\n  -b\n```\n```console\nno\n```\n## B\n```sh\nc\n```\n";
+        assert_eq!(commands(readme, "A"), ["a \\", "  -b"]);
+        assert_eq!(commands(readme, "C"), [""; 0]);
     }
 }

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 
 use clap::ValueEnum;
 
+use super::listen;
+use crate::config::ListenAddress;
+
 /// The languages that a project can be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
@@ -73,20 +76,22 @@ impl Language {
     fn sources(self) -> Vec<&'static [TemplateFile]> {
         let own: &[TemplateFile] = match self {
             Self::Rust => sources!("examples/rust" to "":
-                ".cargo/config.toml" ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "src/lib.rs" "upper-rust.toml"),
+                ".cargo/config.toml" ".gitignore" "Cargo.lock" "Cargo.toml" "README.md" "src/lib.rs" "upper-rust.toml" "wharf-dev.toml"),
             Self::C => sources!("examples/c" to "":
                 ".gitignore" "README.md" "handler.c" "stream_plugin.c" "stream_plugin.h" "stream_plugin_component_type.o"
-                "upper-c.toml"),
-            Self::Go => sources!("examples/go" to "": ".gitignore" "README.md" "go.mod" "main.go" "upper-go.toml"),
+                "upper-c.toml" "wharf-dev.toml"),
+            Self::Go => sources!("examples/go" to "": ".gitignore" "README.md" "go.mod" "main.go" "upper-go.toml"
+                "wharf-dev.toml"),
             Self::Python => sources!("examples/python" to "":
-                ".gitignore" "README.md" "handler.py" "upper-python.toml"),
+                ".gitignore" "README.md" "handler.py" "upper-python.toml" "wharf-dev.toml"),
             Self::JavaScript => sources!("examples/javascript" to "":
-                ".gitignore" "README.md" "handler.js" "upper-javascript.toml"),
+                ".gitignore" "README.md" "handler.js" "upper-javascript.toml" "wharf-dev.toml"),
             Self::Zig => sources!("examples/zig" to "":
-                ".gitignore" "README.md" "handler.zig" "stream_plugin_component_type.o" "upper-zig.toml"),
+                ".gitignore" "README.md" "handler.zig" "stream_plugin_component_type.o" "upper-zig.toml"
+                "wharf-dev.toml"),
             Self::AssemblyScript => sources!("examples/assemblyscript" to "":
                 ".gitignore" "README.md" "handler.ts" "stream_plugin_component_type.o" "transform.mjs"
-                "upper-assemblyscript.toml"),
+                "upper-assemblyscript.toml" "wharf-dev.toml"),
         };
         match self {
             // The SDK has the contract with it.
@@ -104,16 +109,18 @@ impl Language {
         lines.filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
     }
 
-    /// The files of a project of this [name](super::Name), by their paths in it.
-    pub(super) fn files(self, name: &str) -> Vec<(String, Vec<u8>)> {
+    /// The files of a project of this [name](super::Name) that listens there, by their paths in it.
+    pub(super) fn files(self, name: &str, address: &ListenAddress) -> Vec<(String, Vec<u8>)> {
         let (example, port) = self.example();
         // As languages have it whose names have no `-`.
         let identifier = name.replace('-', "_");
+        let url = address.to_string();
+        let client = listen::client(address);
         let changes = [
             (format!("upper-{example}"), name),
             (format!("upper_{example}"), &identifier),
-            (format!(":{port}"), ":9999"),
-            (format!("127.0.0.1 {port}"), "127.0.0.1 9999"),
+            (format!("tcp://127.0.0.1:{port}"), &url),
+            (format!("nc -N 127.0.0.1 {port}"), &client),
             ("../../wit".to_owned(), "wit"),
             ("../../guest-sdk/rust".to_owned(), "wharf-guest"),
         ];
@@ -154,10 +161,11 @@ mod tests {
 
     #[test]
     fn nothing_of_the_example_and_of_this_repository_is_left_in_a_project() {
+        let address = "tcp://127.0.0.1:9999".parse().unwrap();
         for language in Language::value_variants() {
             let (example, port) = language.example();
-            let files = language.files("hello-there");
-            for file in ["README.md", "hello-there.toml", ".gitignore"] {
+            let files = language.files("hello-there", &address);
+            for file in ["README.md", "hello-there.toml", "wharf-dev.toml", ".gitignore"] {
                 assert!(files.iter().any(|(path, _)| path == file), "{language:?}: no {file}");
             }
             for (path, content) in &files {
