@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use xtask::checkout::Checkout;
 use xtask::toolchain::{PLUGINS_ARE_BUILT, Toolchain};
 
+use super::clock;
+
 /// The contract's version, as `wit/handler.wit` has it.
 const VERSION: &str = "0.1.0";
 
@@ -274,6 +276,7 @@ fn built(folder: &str, name: &str) -> Guest {
 
 /// The workspace's folder.
 pub fn root() -> &'static Path {
+    clock::start();
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ is in it").to_owned())
 }

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::checkout::Checkout;
@@ -37,12 +39,19 @@ fn run_quick(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Str
     let mut arguments: Vec<&OsStr> = ["--workspace", "--lib", "--test", "wharf"].map(OsStr::new).to_vec();
     arguments.extend(for_cargo.iter().map(OsString::as_os_str));
     arguments.push("--".as_ref());
+    // Many of them wait for a time to pass, and leave their core to others.
+    let threads = format!("--test-threads={}", 2 * thread::available_parallelism().map_or(1, NonZero::get));
+    arguments.push(threads.as_ref());
     for name in &slow {
         arguments.extend([OsStr::new("--skip"), name.as_ref()]);
     }
     arguments.extend(for_tests.iter().map(OsString::as_os_str));
-    test(checkout, &toolchain, &arguments)?;
-    step::say(&format!("left out by --quick, beside clippy and the like:\n  {}", slow.join("\n  ")));
+    let outcome = test(checkout, &toolchain, &arguments);
+    step::say(&format!(
+        "left out by --quick, beside clippy and the like, what has in its name:\n  {}",
+        slow.join("\n  ")
+    ));
+    outcome?;
     tell_left_out()?;
     step::say(&format!("the quick checks passed, in {}", step::seconds(began.elapsed())));
     Ok(())
