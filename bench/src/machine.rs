@@ -30,7 +30,8 @@ impl Cores {
         pin(self.load)
     }
 
-    /// Runs `start` on the server's core: a process started in it stays there, because it inherits the mask.
+    /// Runs `start` on the server's core: a process started in it stays there, because it inherits
+    /// the mask.
     pub fn start_server<T>(self, start: impl FnOnce() -> Result<T>) -> Result<T> {
         pin(self.server)?;
         let started = start();
@@ -45,7 +46,8 @@ fn pin(core: usize) -> Result<()> {
     sched_setaffinity(None, &set).with_context(|| format!("can't run on core {core}"))
 }
 
-/// Raises this process's limit of descriptors, and so its servers', as far as it may, and returns it.
+/// Raises this process's limit of descriptors, and so its servers', as far as it may, and returns
+/// it.
 pub fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // Where it can't be raised, scenarios that need more say so.

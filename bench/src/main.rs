@@ -1,7 +1,9 @@
-//! Benchmarks of wharf, side by side with the same server in native tokio and with what people would run instead.
+//! Benchmarks of wharf, side by side with the same server in native tokio and with what people
+//! would run instead.
 //!
-//! Everything is a ratio from one run: rounds are interleaved, so that what else the machine does meets all servers alike, and
-//! medians are compared. The server's CPU time per operation holds still where wall-clock time does not.
+//! Everything is a ratio from one run: rounds are interleaved, so that what else the machine does
+//! meets all servers alike, and medians are compared. The server's CPU time per operation holds
+//! still where wall-clock time does not.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +30,8 @@ use report::{Outcome, Report};
 use server::Kind;
 use side_by_side::{SIDE_BY_SIDE, SideBySide};
 
-/// Measures wharf beside its baseline and its peers. Started by `cargo xtask bench`, which builds and fetches them.
+/// Measures wharf beside its baseline and its peers. Started by `cargo xtask bench`, which builds
+/// and fetches them.
 #[derive(Parser)]
 struct Arguments {
     /// Scenarios to run, all if none is named; `list` names them

@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 
 /// CPU time of a process, of its threads that ended, and of its children, here or gone.
 ///
-/// A living one's to the nanosecond, from its CPU clock (clock_getcpuclockid(3)); that of children that were waited for in
-/// hundredths of a second, from `/proc/PID/stat` (proc_pid_stat(5)).
+/// A living one's to the nanosecond, from its CPU clock (clock_getcpuclockid(3)); that of children
+/// that were waited for in hundredths of a second, from `/proc/PID/stat` (proc_pid_stat(5)).
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("the server has gone")?;
     let own = Duration::from(clock_gettime(clock)?);
@@ -76,7 +76,8 @@ impl Memory {
         self.resident + self.page_tables
     }
 
-    /// What a process grew by from `self` on, for each of so many connections, in KiB: resident memory and page tables.
+    /// What a process grew by from `self` on, for each of so many connections, in KiB: resident
+    /// memory and page tables.
     pub fn grown_to(self, after: Self, connections: usize) -> (f64, f64) {
         let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / connections as f64;
         (each(self.resident, after.resident), each(self.page_tables, after.page_tables))

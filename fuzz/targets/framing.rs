@@ -1,4 +1,5 @@
-//! The framing helpers of the guest SDK: a stream of bytes, in pieces, under a framing that the first byte chooses.
+//! The framing helpers of the guest SDK: a stream of bytes, in pieces, under a framing that the
+//! first byte chooses.
 #![no_main]
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! What the inner parts take, each by itself: telling what a file is, loading it, making and dropping a sandbox, one message in and out
-//! of it. `cargo bench -p wharf`; `cargo xtask bench` measures the whole.
+//! What the inner parts take, each by itself: telling what a file is, loading it, making and
+//! dropping a sandbox, one message in and out of it. `cargo bench -p wharf`; `cargo xtask bench`
+//! measures the whole.
 
 #![forbid(unsafe_code)]
 

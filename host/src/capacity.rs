@@ -33,8 +33,8 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Raises this process's limit of descriptors as far as it may, and works out the rest. `asked` is the operator's
-    /// own limit, which counts only as far as the machine allows it.
+    /// Raises this process's limit of descriptors as far as it may, and works out the rest. `asked`
+    /// is the operator's own limit, which counts only as far as the machine allows it.
     pub fn of_this_machine(asked: Option<u32>) -> Self {
         let limit = getrlimit(Resource::Nofile);
         if limit.current != limit.maximum {
@@ -51,24 +51,28 @@ impl Capacity {
     }
 }
 
-/// Whether the kernel gives the mappings that another thread takes. Asked before one is begun: where the one for its signal stack fails,
-/// std aborts the process, and every session with it. Where another takes the last of it in between, it still does.
+/// Whether the kernel gives the mappings that another thread takes. Asked before one is begun:
+/// where the one for its signal stack fails, std aborts the process, and every session with it.
+/// Where another takes the last of it in between, it still does.
 ///
 /// # Errors
-/// Those of mmap(2): ENOMEM for want of memory or addresses, at RLIMIT_AS or RLIMIT_DATA, or at `vm.max_map_count`.
+/// Those of mmap(2): ENOMEM for want of memory or addresses, at RLIMIT_AS or RLIMIT_DATA, or at
+/// `vm.max_map_count`.
 pub(crate) fn room_for_a_thread() -> io::Result<()> {
     /// std's stacks have 2 MiB; what comes with them is little.
     const TAKES: usize = 4 << 20;
     #[expect(unsafe_code, reason = "no safe call asks the kernel for as much, and gives it back")]
-    // SAFETY: a new mapping, at an address that the kernel chooses, that nobody else knows of and that is never touched.
+    // SAFETY: a new mapping, at an address that the kernel chooses, that nobody else knows of and
+    // that is never touched.
     unsafe {
         let mapped = mmap_anonymous(ptr::null_mut(), TAKES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?;
         Ok(munmap(mapped, TAKES)?)
     }
 }
 
-/// From here on a file that has reached RLIMIT_FSIZE, be it the cache's, the log's or a guest's, fails the write with EFBIG, as in
-/// CPython. By itself, setrlimit(2) says, SIGXFSZ would end the process.
+/// From here on a file that has reached RLIMIT_FSIZE, be it the cache's, the log's or a guest's,
+/// fails the write with EFBIG, as in CPython. By itself, setrlimit(2) says, SIGXFSZ would end the
+/// process.
 ///
 /// # Errors
 /// Those of sigaction(2).
@@ -79,8 +83,9 @@ pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
-/// Descriptors for listeners: those that neither a session may want nor the reserve is made of, and beyond these at most
-/// half of the sessions' own. What a listener takes of a session's, no session takes.
+/// Descriptors for listeners: those that neither a session may want nor the reserve is made of, and
+/// beyond these at most half of the sessions' own. What a listener takes of a session's, no session
+/// takes.
 #[derive(Clone)]
 pub struct ListenerRoom {
     free: Arc<Semaphore>,
@@ -89,8 +94,8 @@ pub struct ListenerRoom {
     sessions: Arc<Semaphore>,
 }
 
-/// One listener's descriptors, given back when it is dropped. The default is none, for a listener that was handed over with its own
-/// where there was no room to be kept for it.
+/// One listener's descriptors, given back when it is dropped. The default is none, for a listener
+/// that was handed over with its own where there was no room to be kept for it.
 #[derive(Default)]
 pub struct ListenerPlace {
     _own: Option<OwnedSemaphorePermit>,
@@ -109,7 +114,8 @@ impl ListenerRoom {
     /// # Errors
     /// There is none: the reserve would be touched.
     pub fn take(&self, address: &ListenAddress) -> io::Result<ListenerPlace> {
-        // The socket, and its copy while a successor is handed it. A file that stands for a socket has two more.
+        // The socket, and its copy while a successor is handed it. A file that stands for a socket
+        // has two more.
         let count = match address {
             ListenAddress::Tcp(_) | ListenAddress::Udp(_) => 2,
             ListenAddress::Unix(_) | ListenAddress::Unixgram(_) => 4,

@@ -1,6 +1,7 @@
-//! What fuzzers run: a function for each reader of what others wrote. It panics where the reader did, and where the reader broke
-//! its word. `fuzz/targets` has them run without end, `tests/fuzzing.rs` for a moment at every run of the tests. No part of
-//! the library's interface.
+//! What fuzzers run: a function for each reader of what others wrote. It panics where the reader
+//! did, and where the reader broke its word. `fuzz/targets` has them run without end,
+//! `tests/project/fuzzing.rs` for a moment at every run of the tests. No part of the library's
+//! interface.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -21,7 +22,8 @@ pub use differential::{Sample, TOTALS, Totals, concealed, differential};
 /// Where a fuzzer's operator would have his file.
 const BESIDE: &str = "/nowhere/fuzz.toml";
 
-/// As `NAME.toml`, as the section inside a plugin, and as `[defaults]`: whoever wrote it gets no more than is his.
+/// As `NAME.toml`, as the section inside a plugin, and as `[defaults]`: whoever wrote it gets no
+/// more than is his.
 pub fn manifest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let nothing = ManifestFile::default;
@@ -112,8 +114,8 @@ pub fn names(data: &[u8]) {
     }
 }
 
-/// As an entry of the cache, under some name; then as the code in an entry, which no change of a bit, no cut and no other name
-/// may leave believed.
+/// As an entry of the cache, under some name; then as the code in an entry, which no change of a
+/// bit, no cut and no other name may leave believed.
 pub fn cache(data: &[u8]) {
     const NAME: &str = "fuzz.code";
     if let Ok(code) = cache::unsealed(data, NAME) {

@@ -1,5 +1,5 @@
-//! wharf: Python's `socketserver` for WebAssembly. The library behind the binary; `ARCHITECTURE.md` shows its rooms, and the ways
-//! through them.
+//! wharf: Python's `socketserver` for WebAssembly. The library behind the binary; `ARCHITECTURE.md`
+//! shows its rooms, and the ways through them.
 #![deny(unsafe_code)] // Where it is needed all the same, the reason stands beside it.
 
 pub(crate) mod capacity;

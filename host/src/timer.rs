@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that fires later than this after its deadline tells of a host that stood still, by SIGSTOP for one.
+/// A timer that fires later than this after its deadline tells of a host that stood still, by
+/// SIGSTOP for one.
 const LATE: Duration = Duration::from_millis(100);
-/// What a wait gets then. What came in time is found ready only when the kernel is asked next, and epoll_wait(2) ends at a SIGCONT
-/// without having been asked.
+/// What a wait gets then. What came in time is found ready only when the kernel is asked next, and
+/// epoll_wait(2) ends at a SIGCONT without having been asked.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// A timer for waits that mostly end long before their deadline: it is set when something waits for the first time, and
-/// a deadline that has moved on since is found out when it fires.
+/// A timer for waits that mostly end long before their deadline: it is set when something waits for
+/// the first time, and a deadline that has moved on since is found out when it fires.
 #[derive(Default)]
 pub(crate) struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
@@ -23,7 +24,8 @@ pub(crate) struct DeadlineTimer {
 }
 
 impl DeadlineTimer {
-    /// Ready once `deadline` has passed, and whoever waits has had a chance to see what came before it.
+    /// Ready once `deadline` has passed, and whoever waits has had a chance to see what came before
+    /// it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -52,8 +54,9 @@ impl DeadlineTimer {
     }
 }
 
-/// Who is to be woken, as far as a source of wake-ups knows already. To be asked once more by the same task changes nothing
-/// for it, and costs a session that is polled at every message a lock or two.
+/// Who is to be woken, as far as a source of wake-ups knows already. To be asked once more by the
+/// same task changes nothing for it, and costs a session that is polled at every message a lock or
+/// two.
 #[derive(Default)]
 pub(crate) struct WakerCache(Option<Waker>);
 

@@ -115,8 +115,8 @@ impl Client {
         String::from_utf8(heard).expect("UTF-8")
     }
 
-    /// Sends `bytes` and reads to the end, which may be a reset: whether all that came was `expected`. What is neither
-    /// that nor nothing is a failure.
+    /// Sends `bytes` and reads to the end, which may be a reset: whether all that came was
+    /// `expected`. What is neither that nor nothing is a failure.
     #[track_caller]
     pub fn served(mut self, bytes: impl AsRef<[u8]>, expected: &str) -> bool {
         let mut heard = Vec::new();
@@ -174,15 +174,16 @@ fn lossy(bytes: &[u8]) -> String {
 /// The limit that this process was started with, if it has raised it since.
 static RAISED_FROM: RwLock<Option<Rlimit>> = RwLock::new(None);
 
-/// As many descriptors as may be, for thousands of clients, whose sockets this process has. Hosts are
-/// started with the limit that this process was started with.
+/// As many descriptors as may be, for thousands of clients, whose sockets this process has. Hosts
+/// are started with the limit that this process was started with.
 pub fn raise_descriptor_limit() {
     let mut raised_from = RAISED_FROM.write().expect("no thread panicked with it");
     let limit = *raised_from.get_or_insert_with(|| getrlimit(Resource::Nofile));
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("up to the hard limit anybody may");
 }
 
-/// The limit to give to a child, if this process has raised its own. Nobody raises it while this is held.
+/// The limit to give to a child, if this process has raised its own. Nobody raises it while this is
+/// held.
 pub fn limit_for_children() -> RwLockReadGuard<'static, Option<Rlimit>> {
     RAISED_FROM.read().expect("no thread panicked with it")
 }

@@ -10,7 +10,8 @@ struct Clock(Instant);
 
 impl Drop for Clock {
     fn drop(&mut self) {
-        // The runner names a test's thread after the test. Threads that a test starts have other names.
+        // The runner names a test's thread after the test. Threads that a test starts have other
+        // names.
         if let Some(test) = thread::current().name().filter(|name| name.contains("::")) {
             test_times::note(test, self.0.elapsed());
         }

@@ -27,7 +27,8 @@ impl Family {
         Self::STREAMS.contains(&self)
     }
 
-    /// Where a plugin may listen: a port that the kernel chooses, or a path beside the plugin folder.
+    /// Where a plugin may listen: a port that the kernel chooses, or a path beside the plugin
+    /// folder.
     pub fn address(self, folder: &Folder, name: &str) -> String {
         let path = folder.parent().join(name).with_extension("sock");
         match self {

@@ -56,8 +56,8 @@ impl Folder {
         self.manifest(name, &format!("{before}tcp://127.0.0.1:0{after}")).plugin(name, &guests::shipped(name))
     }
 
-    /// Puts a plugin in that can be changed out of any watcher's sight: the folder has one name of its file, and what is
-    /// returned writes it by another, elsewhere.
+    /// Puts a plugin in that can be changed out of any watcher's sight: the folder has one name of
+    /// its file, and what is returned writes it by another, elsewhere.
     pub fn plugin_of_two_names(&self, name: &str, guest: &Guest) -> impl Fn(&Guest) + use<> {
         let file = format!("{name}.{}", guest.extension);
         let elsewhere = self.parent().join("elsewhere");

@@ -1,4 +1,5 @@
-//! Plugins to drop into a folder: fixtures written in WAT, fixtures written in Rust, the plugins that ship.
+//! Plugins to drop into a folder: fixtures written in WAT, fixtures written in Rust, the plugins
+//! that ship.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,8 @@ impl Guest {
     }
 }
 
-/// The fixture `tests/guests/NAME.wat` in WAT text: a component, or, where it has imports or hooks of its own, a core
-/// module that the host has to make one of.
+/// The fixture `tests/guests/NAME.wat` in WAT text: a component, or, where it has imports or hooks
+/// of its own, a core module that the host has to make one of.
 pub fn fixture(name: &str) -> Guest {
     of_fields(&fields(name))
 }
@@ -89,7 +90,8 @@ pub fn connects(port: u16) -> Guest {
     of_fields(&fields("connects").replace("PORT", &port.to_string()))
 }
 
-/// The same as a core module with its component type, which the host runs without making a component of it, if it has no hooks.
+/// The same as a core module with its component type, which the host runs without making a
+/// component of it, if it has no hooks.
 pub fn fixture_as_module(name: &str) -> Guest {
     Guest::wat(module(&fields(name), true))
 }
@@ -99,7 +101,8 @@ fn of_fields(fields: &str) -> Guest {
     Guest::wat(if is_module { module(fields, true) } else { component(fields, VERSION) })
 }
 
-/// A plugin that says `text` and a space in each of its steps, and waits for one message before the second.
+/// A plugin that says `text` and a space in each of its steps, and waits for one message before the
+/// second.
 pub fn answers(text: &str) -> Guest {
     Guest::wat(component(&fields("answers").replace("TEXT", text), VERSION))
 }
@@ -109,7 +112,8 @@ pub fn stays(text: &str) -> Guest {
     Guest::wat(component(&fields("stays").replace("TEXT", text), VERSION))
 }
 
-/// [`answers`] with megabytes of code that nobody calls, and that takes a compiler many times as long as a test of others does.
+/// [`answers`] with megabytes of code that nobody calls, and that takes a compiler many times as
+/// long as a test of others does.
 pub fn slow_to_compile(text: &str) -> Guest {
     with_dead_code(text, 50_000)
 }
@@ -150,7 +154,8 @@ pub fn answers_as_module(text: &str, embedded: bool) -> Guest {
     Guest::wat(module(&fields("answers").replace("TEXT", text), embedded))
 }
 
-/// The contract's world, with hooks or without, and with the network that nobody grants, in the encoding that toolchains put into core modules.
+/// The contract's world, with hooks or without, and with the network that nobody grants, in the
+/// encoding that toolchains put into core modules.
 fn component_type(hooks: bool) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     resolve.push_dir(root().join("wit")).expect("wit/ parses");

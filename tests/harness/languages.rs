@@ -1,4 +1,5 @@
-//! The languages that have an example, what `cargo xtask examples` built of them, and what is to be expected of each.
+//! The languages that have an example, what `cargo xtask examples` built of them, and what is to be
+//! expected of each.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,15 +17,17 @@ pub struct Language {
     pub has_steps: bool,
     /// What the client hears of a wait that the handler had bounded.
     pub timed_out: &'static str,
-    /// The cause in the log when the operator's idle timeout ended a wait, when a send followed a shutdown, when the handler
-    /// failed for `no reason`, and when it did what ends an instance in this language.
+    /// The cause in the log when the operator's idle timeout ended a wait, when a send followed a
+    /// shutdown, when the handler failed for `no reason`, and when it did what ends an instance in
+    /// this language.
     pub idle: &'static str,
     pub broken_pipe: &'static str,
     pub failed: &'static str,
     pub trapped: &'static str,
     /// Whether that is an error to the toolchain, after which the instance goes on.
     pub outlives_a_throw: bool,
-    /// Where what it prints goes. None where the toolchain, as the example's README has it, gives nothing to print with.
+    /// Where what it prints goes. None where the toolchain, as the example's README has it, gives
+    /// nothing to print with.
     pub prints_to: Option<&'static str>,
 }
 
@@ -61,7 +64,8 @@ pub static LANGUAGES: [Language; 8] = [
     },
     // What it throws is the handler's error, be it a text or an Error.
     Language { name: "javascript", trapped: "error: told to", outlives_a_throw: true, ..PLAIN },
-    // The errors have the names of the binding's classes. An exception other than its `Err` is a trap.
+    // The errors have the names of the binding's classes. An exception other than its `Err` is a
+    // trap.
     Language {
         name: "python",
         timed_out: "ErrorCode_TimedOut",
@@ -124,8 +128,8 @@ pub fn probes() -> &'static [(&'static Language, Guest)] {
     BUILT.get_or_init(|| built("probe", Language::probe))
 }
 
-/// Those that were built, all compiled: large ones take seconds, which no test's deadline has to count. Others are named,
-/// and left out.
+/// Those that were built, all compiled: large ones take seconds, which no test's deadline has to
+/// count. Others are named, and left out.
 fn built(what: &str, guest: impl Fn(&'static Language) -> Option<Guest>) -> Vec<(&'static Language, Guest)> {
     let (built, missing): (Vec<_>, Vec<_>) =
         LANGUAGES.iter().map(|language| (language, guest(language))).partition(|(_, guest)| guest.is_some());
@@ -147,7 +151,8 @@ fn built(what: &str, guest: impl Fn(&'static Language) -> Option<Guest>) -> Vec<
     built
 }
 
-/// The probes of all languages, served from one folder, each under its language's name, with `settings`.
+/// The probes of all languages, served from one folder, each under its language's name, with
+/// `settings`.
 pub fn probing(settings: &str) -> (Wharf, Folder) {
     let folder = Folder::new();
     for (language, guest) in probes() {

@@ -35,7 +35,8 @@ pub fn leave_descriptors(process: Pid, count: usize) {
     limit(process, Resource::Nofile, Some(most));
 }
 
-/// Whether this machine lets anybody make namespaces. Where it does not, what needs one is left out, which is said.
+/// Whether this machine lets anybody make namespaces. Where it does not, what needs one is left
+/// out, which is said.
 pub fn namespaces_are_allowed(for_what: &str) -> bool {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
     let allowed = *ALLOWED.get_or_init(|| {

@@ -48,8 +48,8 @@ impl Lines {
         lines
     }
 
-    /// Takes the first line that `wanted` accepts and nobody has taken before; waits for it. None where the child
-    /// ended, or the deadline came, without one.
+    /// Takes the first line that `wanted` accepts and nobody has taken before; waits for it. None
+    /// where the child ended, or the deadline came, without one.
     pub fn take(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + DEADLINE;
         let mut seen = self.seen();

@@ -1,6 +1,8 @@
-//! What the tests stand on: the real binary as a child, a plugin folder, plugins to put into it, clients.
+//! What the tests stand on: the real binary as a child, a plugin folder, plugins to put into it,
+//! clients.
 //!
-//! Tests wait for events (a line on the child's stdout, a line of its log, bytes on a socket), each with a deadline.
+//! Tests wait for events (a line on the child's stdout, a line of its log, bytes on a socket), each
+//! with a deadline.
 
 pub mod binary;
 pub mod client;
@@ -30,5 +32,6 @@ pub(crate) use modes::in_every_mode;
 pub use scene::Scene;
 pub use wharf::{Launch, Successor, Wharf};
 
-/// How long anything may take that is expected to happen. It bounds failing tests, not passing ones.
+/// How long anything may take that is expected to happen. It bounds failing tests, not passing
+/// ones.
 pub const DEADLINE: Duration = Duration::from_secs(45);

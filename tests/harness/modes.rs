@@ -2,8 +2,8 @@
 
 use super::{CONCURRENCIES, Family};
 
-/// Makes a test of each function for each way to serve, such as `a_function::tcp::thread`. The functions
-/// take a family and a concurrency, those of `concurrencies` only the latter.
+/// Makes a test of each function for each way to serve, such as `a_function::tcp::thread`. The
+/// functions take a family and a concurrency, those of `concurrencies` only the latter.
 ///
 /// ```ignore
 /// in_every_mode! {

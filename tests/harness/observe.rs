@@ -110,8 +110,8 @@ fn stat_of(process: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{process}/stat")).ok()
 }
 
-/// A field of a stat file, from the third on, as proc(5) counts them. The second is the name in parentheses, which may
-/// have anything in it.
+/// A field of a stat file, from the third on, as proc(5) counts them. The second is the name in
+/// parentheses, which may have anything in it.
 fn field(stat: &str, number: usize) -> Option<&str> {
     stat.rsplit_once(") ")?.1.split(' ').nth(number - 3)
 }

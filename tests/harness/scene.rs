@@ -115,7 +115,8 @@ impl<'a> SceneBuilder<'a> {
         self
     }
 
-    /// With another plugin, of the same family and concurrency. [`Wharf::url`] says where it listens.
+    /// With another plugin, of the same family and concurrency. [`Wharf::url`] says where it
+    /// listens.
     pub fn beside(mut self, name: &'a str, guest: Guest) -> Self {
         self.beside = Some((name, guest));
         self

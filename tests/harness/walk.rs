@@ -43,7 +43,8 @@ pub enum Outcome {
     Second(bool),
     /// It says that the other plugin is loaded, or unloaded.
     Other(bool),
-    /// A version that takes long to load stood there, and what served before it was put back: for so long.
+    /// A version that takes long to load stood there, and what served before it was put back: for
+    /// so long.
     PutBack(Duration),
     /// It is to be told by SIGHUP, and says nothing.
     Hangup,
@@ -143,7 +144,8 @@ impl<'f> Walk<'f> {
         format!("unix://{}", self.folder.parent().join(format!("{SUBJECT}{which}.sock")).display())
     }
 
-    /// Chooses the next step, tells `about` it with the number of the newest generation that it makes, and makes it.
+    /// Chooses the next step, tells `about` it with the number of the newest generation that it
+    /// makes, and makes it.
     pub fn step(&mut self, about: impl FnOnce(&str, u32)) -> Outcome {
         let step = match self.next.take() {
             Some(step) => step,

@@ -1,4 +1,5 @@
-//! The binary as a child of the test: started, watched, signalled, killed at the latest when the test ends.
+//! The binary as a child of the test: started, watched, signalled, killed at the latest when the
+//! test ends.
 
 use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
@@ -41,8 +42,8 @@ impl Launch {
         Self::by(shell).args(args)
     }
 
-    /// `wharf ARGUMENT…` as root of a user namespace and a mount namespace of its own, from a shell that has done something
-    /// before.
+    /// `wharf ARGUMENT…` as root of a user namespace and a mount namespace of its own, from a shell
+    /// that has done something before.
     pub fn in_namespaces<A: AsRef<std::ffi::OsStr>>(first: &str, args: impl IntoIterator<Item = A>) -> Self {
         let mut shell = Command::new("unshare");
         shell.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
@@ -68,14 +69,16 @@ impl Launch {
                 descriptors.iter().map(|fd| fcntl_dupfd_cloexec(fd, 100)).collect::<Result<_, _>>()?;
             for (copy, number) in copies.iter().zip(3..) {
                 #[expect(unsafe_code, reason = "dup2(2) has no safe form")]
-                // SAFETY: the child is about to become another program; what it has under this number goes with it.
+                // SAFETY: the child is about to become another program; what it has under this
+                // number goes with it.
                 let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
                 dup2(copy, &mut place)?;
             }
             Ok(())
         };
         #[expect(unsafe_code, reason = "descriptors are handed to a child in no other way")]
-        // SAFETY: nothing in it takes a lock but the allocator, which glibc makes usable in the child of a fork.
+        // SAFETY: nothing in it takes a lock but the allocator, which glibc makes usable in the
+        // child of a fork.
         unsafe {
             self.command.pre_exec(place);
         }
@@ -147,7 +150,8 @@ impl Launch {
         let begun = Instant::now();
         let mut child = loop {
             match self.command.spawn() {
-                // A child that another test has just forked still has the copy of a binary open that this test wrote.
+                // A child that another test has just forked still has the copy of a binary open
+                // that this test wrote.
                 Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && begun.elapsed() < DEADLINE => {
                     std::thread::yield_now();
                 }
@@ -205,7 +209,8 @@ impl Wharf {
         Event { url: url.to_owned(), generation: generation.to_owned(), reason: reason.to_owned() }
     }
 
-    /// Waits until another process has taken its place, or its successor's. stdout and the log are that one's, too.
+    /// Waits until another process has taken its place, or its successor's. stdout and the log are
+    /// that one's, too.
     #[track_caller]
     pub fn upgraded(&self) -> Successor {
         let line = self.line("upgraded PID", |line| line.starts_with("upgraded "));
@@ -213,7 +218,8 @@ impl Wharf {
         Successor { pid: pid.expect("a process's number") }
     }
 
-    /// Waits until nobody holds its stdout and stderr any more: it and all its successors have ended.
+    /// Waits until nobody holds its stdout and stderr any more: it and all its successors have
+    /// ended.
     #[track_caller]
     pub fn all_ended(&self) {
         assert!(self.events.wait_for_end() && self.log.wait_for_end(), "nobody else holds its stdout and stderr");
@@ -283,7 +289,8 @@ impl Wharf {
         self.ended_within(DEADLINE)
     }
 
-    /// The same, of what may take longer than most: a compiler with a large plugin, on a machine that has other work.
+    /// The same, of what may take longer than most: a compiler with a large plugin, on a machine
+    /// that has other work.
     #[track_caller]
     pub fn ended_within(&mut self, limit: Duration) -> i32 {
         let status = self.exited_within(limit);

@@ -1,5 +1,5 @@
-//! Clients that mean harm, or might as well: whatever they do, their sessions end within their limits, everything they held
-//! is given back, and the others are answered meanwhile.
+//! Clients that mean harm, or might as well: whatever they do, their sessions end within their
+//! limits, everything they held is given back, and the others are answered meanwhile.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,8 +39,8 @@ impl Odd {
     }
 }
 
-/// Serves `guest`. Once the scenario's clients have gone, the host has all descriptors back that it had
-/// given them, and all processes and threads.
+/// Serves `guest`. Once the scenario's clients have gone, the host has all descriptors back that it
+/// had given them, and all processes and threads.
 fn in_this_mode(family: Family, concurrency: &str, guest: &Guest, settings: &str, scenario: impl Fn(&Odd)) {
     let scene = Scene::of("odd", guest).over(family).concurrency(concurrency).with(settings);
     let scene = scene.beside("calm", answers("A")).serve();

@@ -1,4 +1,5 @@
-//! What a guest calls of the host takes the guest's time and nobody else's, however much is asked for by one call.
+//! What a guest calls of the host takes the guest's time and nobody else's, however much is asked
+//! for by one call.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -38,7 +39,8 @@ fn worst() -> Vec<(String, Guest, &'static str)> {
 const AT_LEISURE: &str = "memory = '128MiB'\n[[grants.dirs]]\nhost = '.'\nguest = '/'\naccess = 'read-write'\n\
                           [timeouts]\nsetup = '1h'\nhandle = '1h'\n";
 
-/// What no neighbour waits for, on however busy a machine: four calls without a bound have him wait for three times as long.
+/// What no neighbour waits for, on however busy a machine: four calls without a bound have him wait
+/// for three times as long.
 const PROMPT: Duration = Duration::from_secs(10);
 
 /// The longest of twenty waits for an answer.

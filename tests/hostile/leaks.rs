@@ -1,5 +1,6 @@
-//! Nothing of one session is left for another to find: not in memory, tables, globals or buffers, however instances are
-//! allocated. The one exception is what `instance = "reused"` promises: the plugin's own state, for the plugin itself.
+//! Nothing of one session is left for another to find: not in memory, tables, globals or buffers,
+//! however instances are allocated. The one exception is what `instance = "reused"` promises: the
+//! plugin's own state, for the plugin itself.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -32,7 +33,8 @@ fn serving(plugins: &[(&str, usize, &str)]) -> (Folder, Wharf, Vec<String>) {
     (folder, wharf, urls)
 }
 
-/// One session with this secret: how much it found of others, and the checksum of what it was made with.
+/// One session with this secret: how much it found of others, and the checksum of what it was made
+/// with.
 fn session(url: &str, secret: u64) -> (u64, u64) {
     let mut client = Client::dial(url);
     client.send(secret.to_le_bytes());
@@ -56,7 +58,8 @@ fn secret(number: u64) -> u64 {
 fn no_session_finds_anything_of_another_in_a_hundred_thousand() {
     const SESSIONS: u64 = 100_000;
     const CLIENTS: u64 = 4;
-    // Of ten sessions four are of one plugin of the small profile, four of another, and two of one of the large profile.
+    // Of ten sessions four are of one plugin of the small profile, four of another, and two of one
+    // of the large profile.
     const TURNS: [usize; 10] = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2];
     let plugins = [("first", SMALL, ""), ("second", SMALL, "instance = 'fresh'"), ("large", LARGE, "")];
     let (_folder, wharf, urls) = serving(&plugins);
@@ -94,7 +97,8 @@ fn a_reused_instance_has_its_own_state_and_nothing_of_another_plugin() {
         for reused in [&urls[0], &urls[2]] {
             for request in 0..3 {
                 let client = || session(reused, secret(round * 3 + request));
-                // The fixture can find what it looks for: what the same instance left, and as often as it may.
+                // The fixture can find what it looks for: what the same instance left, and as often
+                // as it may.
                 assert_eq!(client().0 > 0, request > 0, "request {request} of an instance, round {round}");
                 assert_eq!(session(&urls[1], secret(round)).0, 0, "another plugin's, round {round}");
             }

@@ -1,5 +1,6 @@
-//! Plugins that mean harm, one by one: what each does ends its own session, is logged and counted, and is no concern of
-//! any other session. `harness::hostile` has those that other tests make use of, too.
+//! Plugins that mean harm, one by one: what each does ends its own session, is logged and counted,
+//! and is no concern of any other session. `harness::hostile` has those that other tests make use
+//! of, too.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -15,8 +16,8 @@ use crate::harness::{CONCURRENCIES, Client, Family, Folder, Launch, Wharf, answe
 /// Little enough that a test need not wait for it, and enough for whoever behaves.
 const LIMITS: &str = "service-interval = '50ms'\n[limits]\ncpu = '200ms'\nmemory = '16MiB'\n[timeouts]\nsetup = '1h'\n";
 
-/// Waits for a line with what was counted of this plugin that has all of these. One that was asked for before may still be on its
-/// way, with less.
+/// Waits for a line with what was counted of this plugin that has all of these. One that was asked
+/// for before may still be on its way, with less.
 #[track_caller]
 fn counts(wharf: &Wharf, plugin: &str, parts: &[&str]) {
     wharf.signal(Signal::USR1);
@@ -26,8 +27,8 @@ fn counts(wharf: &Wharf, plugin: &str, parts: &[&str]) {
     wharf.logs(&wanted.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// Serves `guest` beside a plugin that behaves, tells one of its clients to misbehave, and sees what becomes of it and of
-/// all others.
+/// Serves `guest` beside a plugin that behaves, tells one of its clients to misbehave, and sees
+/// what becomes of it and of all others.
 #[track_caller]
 fn ends_its_own_session(guest: &Guest, phase: &str, cause: &str, counted: &str) {
     let folder = Folder::new();
@@ -68,7 +69,8 @@ fn a_trap_after_an_error_was_read_is_what_its_phase_came_to() {
     wharf.stop();
 }
 
-/// A test for each fixture in `tests/guests/hostile/`: the phase that fails, what its cause begins with, what is counted.
+/// A test for each fixture in `tests/guests/hostile/`: the phase that fails, what its cause begins
+/// with, what is counted.
 macro_rules! hostile {
     ($($name:ident: $phase:literal, $cause:literal, $counted:literal;)*) => {
         $(#[test]
@@ -387,7 +389,8 @@ fn program(fields: &str) -> Guest {
     Guest::wat(format!("(module (memory (export \"memory\") 1) (func (export \"_start\"))\n{fields})")).assembled()
 }
 
-/// Serves `bomb` beside plugins that behave: it has to be refused, and they to be loaded, served and replaced meanwhile.
+/// Serves `bomb` beside plugins that behave: it has to be refused, and they to be loaded, served
+/// and replaced meanwhile.
 #[track_caller]
 fn is_refused(launch: impl FnOnce(&Folder) -> Launch, bomb: &Guest, reason: &[&str]) {
     let folder = Folder::new();

@@ -44,7 +44,8 @@ fn every_fixture_that_can_be_told_to_misbehave_is_in_the_table() {
         let path = entry.expect("read the fixtures' folder").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let told = path.is_file() && std::fs::read_to_string(&path).expect("text").contains("$told_to_misbehave");
-        // These have tests of their own: one ends when its client does, another's hooks are what is looked at, the third fails twice, and the last is to be told apart from another.
+        // These have tests of their own: one ends when its client does, another's hooks are what is
+        // looked at, the third fails twice, and the last is to be told apart from another.
         if told
             && !["never_reads", "traps_in_hooks", "traps_after_an_error", "overflows_its_stack"]
                 .contains(&name.as_str())
@@ -92,7 +93,8 @@ fn the_cpu_limit_ends_a_spinner_and_not_a_long_session() {
     folder.plugin("works", &fixture("works")).settings("works", "[limits]\ncpu = '200ms'");
     let wharf = Wharf::serve(&folder);
     let mut client = Client::connect(wharf.address("works"));
-    // Twenty million turns of a loop at each: in all they take longer than the limit, whatever the machine.
+    // Twenty million turns of a loop at each: in all they take longer than the limit, whatever the
+    // machine.
     for _ in 0..100 {
         client.send("x").hears("ok\n");
     }

@@ -1,7 +1,8 @@
-//! Everything at once: a folder that never stands still, plugins and clients that mean harm, faults from outside, new host processes;
-//! and clients who must not notice any of it.
+//! Everything at once: a folder that never stands still, plugins and clients that mean harm, faults
+//! from outside, new host processes; and clients who must not notice any of it.
 //!
-//! `cargo xtask soak --minutes N [--seed N]` runs it for minutes and shows the table; among all tests it has some seconds.
+//! `cargo xtask soak --minutes N [--seed N]` runs it for minutes and shows the table; among all
+//! tests it has some seconds.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -26,14 +27,15 @@ use crate::plugins::churn::{Known, sees, talks};
 const SECONDS: u64 = 10;
 /// How long a fault lasts.
 const FAULT: Duration = Duration::from_millis(100);
-/// How much more memory the host may have at the end, in KiB: room for what allocators keep, not for a leak of a session's.
+/// How much more memory the host may have at the end, in KiB: room for what allocators keep, not
+/// for a leak of a session's.
 const GROWTH: u64 = 64 << 10;
 
 /// What the guest in Rust is told to do, beside what [`HOSTILE`] has.
 const COMMANDS: [&str; 9] =
     ["panic", "exit 3", "error no", "spin", "recurse", "grow", "never-read", "print hello", "sends 9999999"];
-/// What ends each of them soon. CPU time is counted in stretches that a busy machine may lengthen: with a few of them, a plugin's trial
-/// could fail by chance, and an upgrade with it.
+/// What ends each of them soon. CPU time is counted in stretches that a busy machine may lengthen:
+/// with a few of them, a plugin's trial could fail by chance, and an upgrade with it.
 const LIMITS: &str = "limits.cpu = '200ms'\nlimits.memory = '16MiB'\n[timeouts]\nidle = '200ms'\nhandle = '1s'\n";
 
 /// What was counted.
@@ -111,7 +113,8 @@ impl Host {
             Fault::Upgrade => {
                 kill(pid, Signal::USR2);
                 self.successors.push(self.wharf.upgraded());
-                // What the new process said of all that it found there is nothing that a change led to.
+                // What the new process said of all that it found there is nothing that a change led
+                // to.
                 self.wharf.forget_events();
             }
         }
@@ -184,8 +187,9 @@ fn everything_at_once_costs_nobody_a_session() {
             let fault = *random.choice(&Fault::ALL).expect("there are some");
             if walk.is_at_rest() && random.u8(..4) == 0 {
                 if fault == Fault::Descriptors {
-                    // A child process for each session is what a host without descriptors can't have. Whether there are some is
-                    // sure once a generation of a new name has been loaded with the settings.
+                    // A child process for each session is what a host without descriptors can't
+                    // have. Whether there are some is sure once a generation of a new name has been
+                    // loaded with the settings.
                     let forked = walk.forks();
                     known.writes(walk.newest() + 1);
                     let outcome = walk.end();

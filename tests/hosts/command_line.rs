@@ -1,4 +1,5 @@
-//! Wrong command lines and files: one line that says where, what and what would be right; exit status 2.
+//! Wrong command lines and files: one line that says where, what and what would be right; exit
+//! status 2.
 
 use std::fs;
 

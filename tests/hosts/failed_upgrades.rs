@@ -1,4 +1,5 @@
-//! Upgrades that fail, or are given up: what serves serves on, and nothing is left of the successor.
+//! Upgrades that fail, or are given up: what serves serves on, and nothing is left of the
+//! successor.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use crate::harness::binary::Binary;
 use crate::harness::observe::{sockets, until};
 use crate::harness::{Client, Family, Folder, Wharf, answer, answers, ask, ask_url, fixture};
 
-/// That an upgrade fails for a reason with all of these in it, that nobody notices, and that the next one succeeds.
+/// That an upgrade fails for a reason with all of these in it, that nobody notices, and that the
+/// next one succeeds.
 #[track_caller]
 fn serves_on(wharf: &Wharf, address: SocketAddr, parts: &[&str]) {
     let before = wharf.events();
@@ -191,7 +193,8 @@ fn a_successor_that_is_left_alone_while_it_loads_ends() {
     assert_eq!(wharf.events(), before);
 }
 
-/// What says this to the host that started it, as a successor does, and ends; `!` waits until it is told to go.
+/// What says this to the host that started it, as a successor does, and ends; `!` waits until it is
+/// told to go.
 fn impostor(binary: &Binary, says: &[&str]) {
     binary.replace_by_script(&format!(
         "exec python3 - 3<&0 <<'END'

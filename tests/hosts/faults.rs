@@ -1,4 +1,5 @@
-//! Faults around the host: what it lives on is taken away under it, and given back. It serves on, or ends with one clear line.
+//! Faults around the host: what it lives on is taken away under it, and given back. It serves on,
+//! or ends with one clear line.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -143,7 +144,8 @@ fn a_session_that_gets_no_memory_is_a_host_fault_for_itself_alone() {
         talks(&mut inside);
     }
     assert_eq!(refused, 2);
-    // No thread for a session or to start a child with, either. Its stack is not all that it takes, and std would abort.
+    // No thread for a session or to start a child with, either. Its stack is not all that it takes,
+    // and std would abort.
     for (plugin, address) in apart {
         let client = Client::connect(address);
         let name = client.name();
@@ -226,7 +228,8 @@ fn what_came_while_it_was_stopped_is_served_and_in_time() {
     folder.plugin("polite", &fixture(POLITE)).settings("polite", "[timeouts]\nidle = '1s'");
     let wharf = Wharf::serve(&folder);
     let address: SocketAddr = wharf.address("polite");
-    // On a machine that is busy, the time of some may be over before the host is stopped: once more, then.
+    // On a machine that is busy, the time of some may be over before the host is stopped: once
+    // more, then.
     let waiting = (0..20).find_map(|_| {
         let began = Instant::now();
         let mut waiting: Vec<Client> = (0..30).map(|_| Client::connect(address)).collect();

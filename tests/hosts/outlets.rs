@@ -14,7 +14,8 @@ use crate::harness::{Client, DEADLINE, Folder, Launch, answer, answers, ask, ask
 /// How many plugins print: one of them alone has too little of the log.
 const CHATTY: usize = 6;
 
-/// Plugins that print what they are told to, which is logged, and the addresses that they listen on.
+/// Plugins that print what they are told to, which is logged, and the addresses that they listen
+/// on.
 fn chatty() -> (Folder, Vec<String>) {
     let folder = Folder::new();
     let urls = (0..CHATTY).map(|number| {

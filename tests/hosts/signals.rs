@@ -148,7 +148,8 @@ fn a_hangup_rescans_the_folder() {
     wharf.stop();
 }
 
-/// Starts a program from a terminal of its own, which is closed when this one's stdin ends. Signals are passed on.
+/// Starts a program from a terminal of its own, which is closed when this one's stdin ends. Signals
+/// are passed on.
 const IN_A_TERMINAL: &str = "
 import ctypes, os, signal, sys
 controller, terminal = os.openpty()
@@ -168,8 +169,8 @@ os.close(controller)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
 
-/// Serves from a terminal, which is closed with what comes beside it. `how` is `ignoring` where the signal is ignored, as nohup(1)
-/// has it.
+/// Serves from a terminal, which is closed with what comes beside it. `how` is `ignoring` where the
+/// signal is ignored, as nohup(1) has it.
 fn serve_from_a_terminal(folder: &Folder, how: &str) -> (Wharf, PipeWriter) {
     let (stdin, terminal) = std::io::pipe().expect("a pipe");
     let launch =

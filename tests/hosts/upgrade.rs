@@ -1,5 +1,5 @@
-//! A new host binary in the place of the one that serves: nobody is refused, reset or answered wrongly, and what can't take
-//! over changes nothing.
+//! A new host binary in the place of the one that serves: nobody is refused, reset or answered
+//! wrongly, and what can't take over changes nothing.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -343,7 +343,8 @@ fn one_plugin_alone_is_upgraded_as_well_unless_its_requests_are_counted() {
     successor.signal(Signal::TERM);
     wharf.all_ended();
 
-    // At a start that would end it. One that serves goes on trying, and so does who takes its place.
+    // At a start that would end it. One that serves goes on trying, and so does who takes its
+    // place.
     let file = Family::Unix.address(&folder, "answers");
     folder.manifest("answers", &format!("listen = '{file}'"));
     let mut wharf = Launch::program(&binary.path(), &run[..2]).start();

@@ -1,5 +1,6 @@
-//! The contract, as a handler in each language meets it: steps in order, errors, timeouts, addresses, traps. What differs from
-//! language to language is in the table in `harness::languages`.
+//! The contract, as a handler in each language meets it: steps in order, errors, timeouts,
+//! addresses, traps. What differs from language to language is in the table in
+//! `harness::languages`.
 
 use crate::harness::languages::{Language, probes, probing};
 use crate::harness::{Client, Folder, Wharf};

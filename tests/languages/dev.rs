@@ -1,4 +1,5 @@
-//! `wharf dev`: what it builds and when, what serves meanwhile, and that nothing of it is left at the end.
+//! `wharf dev`: what it builds and when, what serves meanwhile, and that nothing of it is left at
+//! the end.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! One plugin in every language, as `cargo xtask examples` built it, and one suite for all of them. A language that was not built is
-//! named and left out.
+//! One plugin in every language, as `cargo xtask examples` built it, and one suite for all of them.
+//! A language that was not built is named and left out.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -85,7 +85,8 @@ fn what_was_sent_before_the_half_close_is_answered() {
 fn twenty_megabytes_go_both_ways_at_once() {
     const SIZE: usize = 20 << 20;
     let (wharf, _folder, addresses) = serving();
-    // No period that a buffer's size could hide a lost or doubled piece in, and every byte there is.
+    // No period that a buffer's size could hide a lost or doubled piece in, and every byte there
+    // is.
     let sent: Vec<u8> = (0..SIZE as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     let expected: Vec<u8> = sent.to_ascii_uppercase().into_iter().filter(|byte| *byte != b'\r').collect();
     for (Language { name, .. }, address) in addresses {

@@ -1,5 +1,5 @@
-//! `wharf new`: a project in each language is made, built and served by what its own README says. A language whose toolchain
-//! `cargo xtask examples` did not install is named and left out.
+//! `wharf new`: a project in each language is made, built and served by what its own README says. A
+//! language whose toolchain `cargo xtask examples` did not install is named and left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -215,7 +215,8 @@ impl Installed {
                 assert_eq!(installs, ["rustup target add wasm32-wasip2"]);
                 assert_eq!(builds, ["cargo build --release --target wasm32-wasip2"]);
                 assert_eq!(commands(readme, "Test"), ["cargo test"]);
-                // The same commands, for whichever toolchain is here, and where its crates have been compiled before.
+                // The same commands, for whichever toolchain is here, and where its crates have
+                // been compiled before.
                 let target_dir = root().join("target/guests");
                 let cargo = |subcommand: &str, options: &[&str]| {
                     run(toolchain
@@ -318,8 +319,8 @@ fn what_can_not_be_made_is_told_in_one_line_and_leaves_nothing() {
 fn what_fails_while_it_is_written_leaves_nothing() {
     let temp = tempfile::tempdir().expect("create a temporary folder");
     let project = temp.path().join("fine");
-    // SIGXFSZ, which the shell has ignored, is an error of write(2) instead: the SDK's sources are larger, the first
-    // files are not.
+    // SIGXFSZ, which the shell has ignored, is an error of write(2) instead: the SDK's sources are
+    // larger, the first files are not.
     let limited =
         Launch::after("trap '' XFSZ && ulimit -f 8", ["new"]).args([project.as_os_str()]).args(["--lang", "rust"]);
     let mut wharf = limited.own_cache().start();

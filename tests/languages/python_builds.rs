@@ -1,4 +1,5 @@
-//! `python -m wharf`: what becomes of a script's words about its server, and what can't be a plugin is refused with a sentence.
+//! `python -m wharf`: what becomes of a script's words about its server, and what can't be a plugin
+//! is refused with a sentence.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! Python scripts that use socketserver, as plugins that `guest-sdk/python` made of them and `cargo xtask examples` has built. Where
-//! Python's toolchain could not be had, they are named and left out.
+//! Python scripts that use socketserver, as plugins that `guest-sdk/python` made of them and
+//! `cargo xtask examples` has built. Where Python's toolchain could not be had, they are named and
+//! left out.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +17,8 @@ pub fn built(file: &str) -> PathBuf {
     root().join("target/examples/python-sdk").join(file)
 }
 
-/// A plugin that was built, and compiled by now, which takes seconds that no test's deadline has to count.
+/// A plugin that was built, and compiled by now, which takes seconds that no test's deadline has to
+/// count.
 fn script(name: &str) -> Option<Guest> {
     let path = built(&format!("{name}.wasm"));
     if !path.is_file() {
@@ -107,7 +109,8 @@ fn a_handler_has_what_its_script_set_up_and_what_socketserver_gives_it() {
         ("variable NAME", "value"),
         ("variable PATH", "unset"),
         ("variable PYTHONPATH", "unset"),
-        // Where relative paths begin, and what is granted there; not the machine that it was built on.
+        // Where relative paths begin, and what is granted there; not the machine that it was built
+        // on.
         ("folder", "/"),
         ("reads commands.toml", "listen = \"tcp://127.0.0.1:0\""),
         ("reads greeting.txt", "FileNotFoundError"),
@@ -258,7 +261,8 @@ fn an_exception_goes_to_handle_error_after_finish_and_is_told_with_its_traceback
 fn a_health_check_leaves_no_traceback() {
     let Some((wharf, _folder)) = serving("commands", "") else { return };
     let address = wharf.address("commands");
-    // What it meets at the first line is an exception of socketserver's own kind: nobody is told of it.
+    // What it meets at the first line is an exception of socketserver's own kind: nobody is told of
+    // it.
     let client = Client::connect(address);
     let name = client.name();
     client.resets();

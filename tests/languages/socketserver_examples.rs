@@ -1,4 +1,5 @@
-//! The examples: each small server in Python, as it is, and its wharf version have the same conversation with the same client.
+//! The examples: each small server in Python, as it is, and its wharf version have the same
+//! conversation with the same client.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
-//! What an operator reads of a session that failed: enough to find the fault in the plugin's source.
+//! What an operator reads of a session that failed: enough to find the fault in the plugin's
+//! source.
 
 use crate::harness::guests::{Guest, fixture_as_module, fixture_with_hooks, rust};
 use crate::harness::{Client, Folder, Wharf, fixture};

@@ -1,7 +1,7 @@
 //! Reload under load: a folder that never stands still, and clients who must not notice.
 //!
-//! `WHARF_SEED=N` repeats a walk whose seed a failed run has printed, `WHARF_CHURN_SECONDS=N` has it go on for so long: minutes, to
-//! look for what is rare.
+//! `WHARF_SEED=N` repeats a walk whose seed a failed run has printed, `WHARF_CHURN_SECONDS=N` has
+//! it go on for so long: minutes, to look for what is rare.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
@@ -16,13 +16,15 @@ use crate::harness::{Client, Folder, Wharf, answer, ask_url};
 /// How long it goes on in a run of all tests.
 const SECONDS: u64 = 6;
 const CLIENTS: usize = 8;
-/// How long, in milliseconds, what is slow to compile takes at the least. What was put back later may have served.
+/// How long, in milliseconds, what is slow to compile takes at the least. What was put back later
+/// may have served.
 const COMPILED: u64 = 250;
 
 /// What clients and the walk know of each other.
 #[derive(Default)]
 pub struct Known {
-    /// The newest generation that the host has said to be loaded: who connects from now on gets no older one.
+    /// The newest generation that the host has said to be loaded: who connects from now on gets no
+    /// older one.
     announced: AtomicU32,
     /// The newest one that it may have seen.
     written: AtomicU32,
@@ -124,7 +126,8 @@ fn nobody_notices_a_folder_that_never_stands_still() {
     );
 }
 
-/// One session: nobody is refused or reset, all of it is of one generation, and that is a current one.
+/// One session: nobody is refused or reset, all of it is of one generation, and that is a current
+/// one.
 pub fn talks(url: &str, known: &Known) {
     let announced = known.announced.load(SeqCst);
     let mut client = Client::dial(url);

@@ -1,5 +1,5 @@
-//! Components that nobody's toolchain makes: whatever is legal is what it is as a component, and whatever is made to keep the host
-//! busy is refused.
+//! Components that nobody's toolchain makes: whatever is legal is what it is as a component, and
+//! whatever is made to keep the host busy is refused.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -24,8 +24,9 @@ fn sandbox(guest: &Guest) -> String {
 const PUT_BACK: &str = "put back after each request";
 const MADE: &str = "made for each request";
 
-/// A component around one module, put together as a toolchain could do it and none does. In each phase the module says which of its
-/// functions was called; `handle` also says where it was made room for what it received, and for its client's address.
+/// A component around one module, put together as a toolchain could do it and none does. In each
+/// phase the module says which of its functions was called; `handle` also says where it was made
+/// room for what it received, and for its client's address.
 struct Parts {
     /// The functions that are lifted as `setup`, `handle` and `finish`.
     lifted: [&'static str; 3],
@@ -37,10 +38,11 @@ struct Parts {
     shim: &'static str,
     /// The names of the shim's table.
     tables: &'static [&'static str],
-    /// What each fixup puts into the shim's table for `recv`, one after the other, and the name that it has the table by.
+    /// What each fixup puts into the shim's table for `recv`, one after the other, and the name
+    /// that it has the table by.
     fixups: &'static [(&'static str, &'static str)],
-    /// Whether a module has a second number, so that those after it have others than one would think, and look-alikes are where
-    /// they would be.
+    /// Whether a module has a second number, so that those after it have others than one would
+    /// think, and look-alikes are where they would be.
     shifted: bool,
     /// How many globals the module can change.
     globals: usize,
@@ -371,7 +373,8 @@ fn imports_by_the_hundred_thousand_are_refused_and_hold_up_nobody() {
 
 #[test]
 fn a_long_name_is_no_long_line() {
-    // The longest there may be in wasm is 100,000 bytes; a manifest inside a plugin has 1 MiB for its names.
+    // The longest there may be in wasm is 100,000 bytes; a manifest inside a plugin has 1 MiB for
+    // its names.
     let name = "n".repeat(90_000);
     let longer = "n".repeat(900_000);
     let program = format!(

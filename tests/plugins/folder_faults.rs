@@ -1,4 +1,5 @@
-//! Faults of the plugin folder: it goes, what lies in it is no plugin, its files' times lie, and nobody tells of changes.
+//! Faults of the plugin folder: it goes, what lies in it is no plugin, its files' times lie, and
+//! nobody tells of changes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

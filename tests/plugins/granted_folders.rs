@@ -1,5 +1,6 @@
-//! Granted folders, against plugins that do to their files what they may: a grant stays the folder that the operator granted, and file
-//! work that does not come to its end is its own plugin's trouble.
+//! Granted folders, against plugins that do to their files what they may: a grant stays the folder
+//! that the operator granted, and file work that does not come to its end is its own plugin's
+//! trouble.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -172,7 +173,8 @@ fn what_is_neither_file_nor_folder_is_not_opened() {
     }
 }
 
-/// Somebody who holds a lease on a file: until it ends, nobody's open of that file does. The kernel breaks it after 45 s.
+/// Somebody who holds a lease on a file: until it ends, nobody's open of that file does. The kernel
+/// breaks it after 45 s.
 struct Lease(Child);
 
 impl Lease {
@@ -226,7 +228,8 @@ fn file_work_that_waits_keeps_no_other_plugin_waiting() {
             client
         })
         .collect();
-    // Sixteen that work for it, and one for each of the two plugins that waits for clocks and sockets.
+    // Sixteen that work for it, and one for each of the two plugins that waits for clocks and
+    // sockets.
     until("all its threads are taken", || wharf.threads_named("files") >= 16 + 2);
     assert_eq!(ask(fast, "r3-notes\0"), "fast");
     folder.plugin("late", &answers("L"));

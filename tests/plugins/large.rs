@@ -1,4 +1,5 @@
-//! Plugins that take seconds to compile: nobody waits for them but who asked for them, and that once.
+//! Plugins that take seconds to compile: nobody waits for them but who asked for them, and that
+//! once.
 
 use std::thread::available_parallelism;
 
@@ -11,7 +12,8 @@ fn serve_uncached(folder: &Folder) -> Wharf {
     Launch::new(["serve".as_ref(), folder.path(), "--no-cache".as_ref()]).own_cache().start()
 }
 
-/// So many plugins, each of which is another to the host, and more than it compiles or loads at once.
+/// So many plugins, each of which is another to the host, and more than it compiles or loads at
+/// once.
 fn many(guest: &Guest) -> impl Iterator<Item = (String, Guest)> {
     // Their names come first wherever names are in order.
     (0..12).map(|number| (format!("a-large-{number}"), guest.with_manifest(&format!("# {number}"))))
@@ -60,7 +62,8 @@ fn small_plugins_serve_first_when_a_host_starts_with_large_ones() {
     no_large_one_is_loaded(&wharf);
 }
 
-/// A plugin that is large in every way but the time that it takes to compile: in a test of this, that is.
+/// A plugin that is large in every way but the time that it takes to compile: in a test of this,
+/// that is.
 fn large(text: &str) -> Guest {
     answers(text).with_section("padding", &[0; 2 << 20])
 }

@@ -54,7 +54,8 @@ fn an_address_that_is_in_the_way_of_the_new_one_comes_back_if_that_can_not_be_ha
     wharf.stop();
 }
 
-/// Clients come to `url` without pause while `change` is made, and all are answered by A or B; then the next ones by `last`.
+/// Clients come to `url` without pause while `change` is made, and all are answered by A or B; then
+/// the next ones by `last`.
 fn without_a_gap(url: &str, last: &str, change: impl FnOnce()) {
     let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -87,7 +88,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Two plugins, the one of which listens at each of these addresses; there the other may come to listen.
+/// Two plugins, the one of which listens at each of these addresses; there the other may come to
+/// listen.
 fn pair() -> (Folder, Wharf, Vec<String>) {
     let folder = Folder::new();
     let socket = |name: &str| format!("unix://{}", folder.parent().join(name).display());

@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use crate::harness::guests::{shipped, stays};
 use crate::harness::{Client, DEADLINE, Folder, Launch, Wharf, answer, answers, ask};
 
-/// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host: the rescan is far off.
+/// A folder with the plugin `answers` in generation A, served. Nothing but events tells the host:
+/// the rescan is far off.
 fn scene() -> (Folder, Wharf, std::net::SocketAddr) {
     let folder = Folder::new();
     folder.plugin("answers", &answers("A")).file("wharf.toml", "rescan = '1h'");
@@ -67,7 +68,8 @@ fn a_file_renamed_over_or_written_in_place_is_taken() {
     becomes(&wharf, address, "C");
     folder.remove("answers.wat");
     folder.plugin("answers", &answers("D"));
-    // Removed and there again: whether the host saw it missing is up to chance, that it serves in the end is not.
+    // Removed and there again: whether the host saw it missing is up to chance, that it serves in
+    // the end is not.
     assert_eq!(wharf.event("loaded", "answers").generation, answers("D").generation());
     wharf.stop();
 }
@@ -211,7 +213,8 @@ fn editors_temporary_files_are_no_plugins() {
     for name in ["4913", ".answers.wat.swp", "answers.wat~", "#answers.wat#", ".#answers.wat", "answers.wat.tmp"] {
         folder.overwrite(name, &new);
     }
-    // vim's way: the old file becomes the backup, a new one is written in its place, the backup goes.
+    // vim's way: the old file becomes the backup, a new one is written in its place, the backup
+    // goes.
     let path = folder.path().join("answers.wat");
     fs::rename(&path, folder.path().join("answers.wat~")).expect("rename");
     fs::write(&path, &new).expect("write");
@@ -343,7 +346,8 @@ fn a_plugin_that_becomes_one_for_datagrams_leaves_no_connection_to_them() {
         let began = Instant::now();
         thread::scope(|scope| {
             for _ in 0..4 {
-                // Until the listener is gone. One whom the kernel had not handed over by then is reset, and heard nothing.
+                // Until the listener is gone. One whom the kernel had not handed over by then is
+                // reset, and heard nothing.
                 scope.spawn(|| {
                     while began.elapsed() < 2 * DEADLINE
                         && let Ok(client) = Client::try_connect(address)

@@ -25,7 +25,8 @@ fn fifty_replacements_cost_no_client_anything() {
                 scope.spawn(|| {
                     let mut last = 0;
                     while !done.load(Ordering::SeqCst) {
-                        // Whoever connects after a generation's event gets that generation or a later one.
+                        // Whoever connects after a generation's event gets that generation or a
+                        // later one.
                         let at_least = loaded.load(Ordering::SeqCst);
                         let heard = ask(address, "x");
                         let number = *number_of.get(&heard).unwrap_or_else(|| panic!("a mixed answer: {heard}"));

@@ -1,4 +1,5 @@
-//! Changes of a manifest while its plugin serves: what changed takes effect, what did not is left alone.
+//! Changes of a manifest while its plugin serves: what changed takes effect, what did not is left
+//! alone.
 
 use crate::harness::{Client, Folder, Wharf, answer, answers, ask};
 

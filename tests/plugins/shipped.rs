@@ -136,7 +136,8 @@ fn frames_come_back_reversed_however_they_were_split() {
         client.hears(&expected).ends();
         assert_eq!(client.rest(), "");
     }
-    // A whole message and a part of the next one, at once; the rest when the first has been answered.
+    // A whole message and a part of the next one, at once; the rest when the first has been
+    // answered.
     let (whole, split) = (frame(b"whole"), frame(b"split"));
     let mut client = scene.client();
     for at in 0..=split.len() {

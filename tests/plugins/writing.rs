@@ -1,4 +1,5 @@
-//! Files that are being written, put back, or swapped together: what serves is what the folder holds, as a whole.
+//! Files that are being written, put back, or swapped together: what serves is what the folder
+//! holds, as a whole.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +16,8 @@ use crate::harness::{Client, Folder, Launch, Wharf, answer, answers, ask};
 const EVERYBODY: &str = "listen = 'tcp://127.0.0.1:0'\n";
 const NOBODY: &str = "allow = ['192.0.2.1']\n";
 
-/// A folder with the plugin `answers`, served. Nothing but events tells the host: the rescan is far off.
+/// A folder with the plugin `answers`, served. Nothing but events tells the host: the rescan is far
+/// off.
 fn scene(manifest: &str) -> (Folder, Wharf, SocketAddr) {
     let folder = Folder::new();
     folder.manifest("answers", manifest).plugin("answers", &answers("A")).file("wharf.toml", "rescan = '1h'");
@@ -119,7 +121,8 @@ fn files_of_others_are_read_once_they_stand_still() {
     let folder = Folder::new();
     folder.manifest("answers", &format!("{EVERYBODY}{NOBODY}")).plugin("answers", &answers("A"));
     folder.file("wharf.toml", "rescan = '1h'");
-    // Nobody gives a lease on another's file, nor tells who writes it. A test that is not root's has no other's files.
+    // Nobody gives a lease on another's file, nor tells who writes it. A test that is not root's
+    // has no other's files.
     let others = |name: &str| chown(folder.path().join(name), Some(65534), None).is_ok();
     if !["answers.toml", "answers.wat", "wharf.toml"].into_iter().all(others) {
         return left_out::note("files that are not their host's own", "this user can't give any away");
@@ -150,7 +153,8 @@ fn what_was_put_back_while_another_loads_serves_on() {
     let wharf = Launch::new(["serve".as_ref(), folder.path(), "--no-cache".as_ref()]).own_cache().start();
     wharf.event("loaded", "answers");
     let address = wharf.address("answers");
-    // Both are bound to be of another version: a plugin that takes long, with a manifest that lets nobody in.
+    // Both are bound to be of another version: a plugin that takes long, with a manifest that lets
+    // nobody in.
     let slow = slow_to_load("B");
     // The binary is taken where both stand there.
     folder.plugin("answers", &slow).manifest("answers", &format!("{EVERYBODY}{NOBODY}"));

@@ -1,5 +1,5 @@
-//! What the documentation shows is what the binary takes: manifests are checked, handlers built, and the tutorial is
-//! followed.
+//! What the documentation shows is what the binary takes: manifests are checked, handlers built,
+//! and the tutorial is followed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -126,8 +126,8 @@ fn every_handler_in_the_documentation_builds() {
     assert!(built >= 3, "there are {built}");
 }
 
-/// Follows the tutorial: a new project, its handler as it comes and as the second page writes it, a plugin that is none,
-/// and the manifest of the third page.
+/// Follows the tutorial: a new project, its handler as it comes and as the second page writes it, a
+/// plugin that is none, and the manifest of the third page.
 #[test]
 fn the_tutorial_leads_where_it_says() {
     let Some(toolchain) = Toolchain::installed(&Checkout::find()) else {

@@ -1,5 +1,5 @@
-//! Random handlers on the real binary, over real sockets, in every way that a session can be served.
-//! Each client is answered as the handler's component answers it in a sandbox of its own.
+//! Random handlers on the real binary, over real sockets, in every way that a session can be
+//! served. Each client is answered as the handler's component answers it in a sandbox of its own.
 //! `project::fuzzing::random_handlers_do_the_same_in_every_way_that_they_are_run` has many more of
 //! them, without sockets.
 
@@ -15,7 +15,8 @@ use crate::project::fuzzing::Dice;
 type Conversations = Vec<(Vec<u8>, Vec<u8>)>;
 
 const PROGRAMS: usize = 16;
-/// How often each session comes again, so that it finds what the others left, if they leave anything.
+/// How often each session comes again, so that it finds what the others left, if they leave
+/// anything.
 const ROUNDS: usize = 5;
 
 /// Programs that are plugins, and what their clients are to hear.
@@ -32,7 +33,8 @@ fn programs(seed: u64) -> Vec<(Sample, Conversations)> {
     programs
 }
 
-/// All sessions of all programs, several times, by two clients at once; `concurrency` and `instance` are as in a manifest.
+/// All sessions of all programs, several times, by two clients at once; `concurrency` and
+/// `instance` are as in a manifest.
 fn served(seed: u64, settings: &str) {
     let programs = programs(seed);
     let folder = Folder::new();

@@ -1,5 +1,6 @@
-//! The fuzzers' targets, for a moment each: over what is kept in `fuzz/corpus/TARGET`, and over mutations of it that a seed
-//! decides. `WHARF_SEED` is another seed; `cargo xtask fuzz` runs the same targets for as long as one likes.
+//! The fuzzers' targets, for a moment each: over what is kept in `fuzz/corpus/TARGET`, and over
+//! mutations of it that a seed decides. `WHARF_SEED` is another seed; `cargo xtask fuzz` runs the
+//! same targets for as long as one likes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -13,7 +14,8 @@ use wharf::fuzz;
 use crate::harness::DEADLINE;
 use crate::harness::guests::root;
 
-/// What `WHARF_SEED` is unless it is set: the same in every run, so that a run that failed fails again.
+/// What `WHARF_SEED` is unless it is set: the same in every run, so that a run that failed fails
+/// again.
 const SEED: u64 = 0x77_68_61_72_66;
 
 /// No mutation makes an input longer, in bytes.
@@ -88,7 +90,8 @@ fn trial(name: &'static str, target: fn(&[u8]), mutations: usize) {
     });
 }
 
-/// Runs a target over inputs that a seed decides. One that takes longer than [`DEADLINE`] has failed, too.
+/// Runs a target over inputs that a seed decides. One that takes longer than [`DEADLINE`] has
+/// failed, too.
 fn run<I: Iterator<Item = Vec<u8>>>(
     name: &'static str,
     target: fn(&[u8]),
@@ -101,8 +104,8 @@ fn run<I: Iterator<Item = Vec<u8>>>(
     let (done, dones) = mpsc::channel();
     let worker = thread::Builder::new().name(name.to_owned()).spawn(move || {
         for input in inputs(Dice(seed)) {
-            // Before it is tried: a stack that overflows takes this process with it. Over what was there: some file systems write a
-            // file to the disk that was emptied and written anew.
+            // Before it is tried: a stack that overflows takes this process with it. Over what was
+            // there: some file systems write a file to the disk that was emptied and written anew.
             let written = file.write_all_at(&input, 0).and_then(|()| file.set_len(input.len() as u64));
             written.expect("the input can be kept");
             target(&input);
@@ -212,7 +215,8 @@ fn mutation(dice: &mut Dice, corpus: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8> {
     for _ in 0..=dice.below(4) {
         let length = input.len();
         let range = dice.range(length);
-        // Those that leave everything at its place come as often as all others: a module whose sections moved is soon refused.
+        // Those that leave everything at its place come as often as all others: a module whose
+        // sections moved is soon refused.
         match dice.below(10) {
             0..3 if length > 0 => input[dice.below(length)] ^= 1 << dice.below(8),
             3..5 if length > 0 => input[dice.below(length)] = *dice.pick(&[0, 1, 0x7f, 0x80, 0xff, b'\n', b'"', b'-']),

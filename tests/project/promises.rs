@@ -21,7 +21,8 @@ fn promises(page: &str) -> Vec<(String, Vec<&str>)> {
     promises
 }
 
-/// Whether a test is there that is not of this crate: `module::…::test` of the host, or `wharf_guest::FILE::test`.
+/// Whether a test is there that is not of this crate: `module::…::test` of the host, or
+/// `wharf_guest::FILE::test`.
 fn is_unit_test(name: &str) -> bool {
     let (source, path) = match name.strip_prefix("wharf_guest::") {
         Some(path) => ("guest-sdk/rust/tests", path),

@@ -1,4 +1,5 @@
-//! The rooms of the host's library, and the order they stand in: what a file may know is what stands below it.
+//! The rooms of the host's library, and the order they stand in: what a file may know is what
+//! stands below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -138,8 +138,8 @@ fn every_row_names_tests_that_exist_or_says_why_there_is_none() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every test of this binary, as `folder::module::test`, and the functions that are tests in several
-/// modes. The binary itself lists them.
+/// Every test of this binary, as `folder::module::test`, and the functions that are tests in
+/// several modes. The binary itself lists them.
 pub fn existing_tests() -> BTreeSet<String> {
     let binary = std::env::current_exe().expect("this binary has a path");
     let output = Command::new(binary).args(["--list", "--format", "terse"]).output().expect("this binary runs");

@@ -1,5 +1,5 @@
-//! Where code may be unsafe: every crate says that nowhere, or nowhere but where a reason stands beside it; and the places are
-//! counted here, so that another is noticed.
+//! Where code may be unsafe: every crate says that nowhere, or nowhere but where a reason stands
+//! beside it; and the places are counted here, so that another is noticed.
 
 use std::collections::BTreeMap;
 use std::fs;

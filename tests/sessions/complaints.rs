@@ -47,11 +47,13 @@ fn no_limit_on_threads() {
 /// <https://github.com/python/cpython/issues/81374>
 #[test]
 fn memory_that_grows_by_one_entry_per_finished_thread() {
-    // A thread's own bookkeeping is about a kilobyte in Python, and its stack is far more if it isn't given back.
+    // A thread's own bookkeeping is about a kilobyte in Python, and its stack is far more if it
+    // isn't given back.
     const WARM_UP: usize = 500;
     const SESSIONS: usize = 3000;
     const ENTRIES_KB: u64 = 1500;
-    // The allocator reserves 64 MiB for each of a few threads at once; a stack for each session would be six gigabytes.
+    // The allocator reserves 64 MiB for each of a few threads at once; a stack for each session
+    // would be six gigabytes.
     const STACKS_KB: u64 = 2 << 20;
     let folder = Folder::new();
     folder.manifest("upper", &format!("{}concurrency = 'thread'", Family::Unix.listen(&folder, "upper")));
@@ -147,7 +149,8 @@ fn a_shutdown_that_waits_for_the_next_poll(family: Family, concurrency: &str) {
     assert_eq!(events.last().map(String::as_str), Some("stopped"), "{family:?} {concurrency}");
 }
 
-/// <https://github.com/brian7704/OpenTAKServer/issues/305>, <https://github.com/hashview/hashview/pull/528>
+/// <https://github.com/brian7704/OpenTAKServer/issues/305>,
+/// <https://github.com/hashview/hashview/pull/528>
 #[test]
 fn a_slow_client_in_the_accept_loop_that_stops_everyone_else() {
     const SLOW: usize = 30;

@@ -1,4 +1,5 @@
-//! Sessions as threads and as processes: how many there are, what a stop does to them, what becomes of one that dies.
+//! Sessions as threads and as processes: how many there are, what a stop does to them, what becomes
+//! of one that dies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -139,8 +140,9 @@ fn at_the_cap_the_others_wait_in_the_backlog() {
                         if number >= CAP {
                             client.hears("A ");
                         }
-                        // Counted only well inside of the session, so that a count beyond the cap is a real one; looking
-                        // for children takes long enough for whoever is let in by mistake to be counted, too.
+                        // Counted only well inside of the session, so that a count beyond the cap
+                        // is a real one; looking for children takes long enough for whoever is let
+                        // in by mistake to be counted, too.
                         let sessions = inside.fetch_add(1, Ordering::SeqCst) + 1;
                         most.fetch_max(sessions.max(scene.children().len()), Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -450,7 +452,8 @@ fn a_process_has_nothing_but_its_session() {
         "client=127.0.0.1:",
         "stream=stdout",
     ]);
-    // Its connection is its own alone: neither the host's listener nor another session's connection is open in it.
+    // Its connection is its own alone: neither the host's listener nor another session's connection
+    // is open in it.
     let idle: Vec<Client> = (0..10).map(|_| Client::dial(&url)).collect();
     until("all are served", || wharf.children().len() == idle.len());
     until("they are told apart", || {

@@ -1,5 +1,5 @@
-//! What CPython's own `test_socketserver.py` checks and no test elsewhere here does. `docs/reference/socketserver.md` says which
-//! test stands for which of its cases.
+//! What CPython's own `test_socketserver.py` checks and no test elsewhere here does.
+//! `docs/reference/socketserver.md` says which test stands for which of its cases.
 
 use std::net::UdpSocket;
 use std::path::Path;

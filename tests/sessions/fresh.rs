@@ -1,5 +1,6 @@
-//! Fresh sandboxes that are put back into their first state rather than made anew: nothing tells one from the other. And guests
-//! whose client is quiet, whose memory is packed: they find it as it was.
+//! Fresh sandboxes that are put back into their first state rather than made anew: nothing tells
+//! one from the other. And guests whose client is quiet, whose memory is packed: they find it as it
+//! was.
 
 use std::path::Path;
 use std::thread;

@@ -92,7 +92,8 @@ fn a_half_closed_client_is_answered_however_late(family: Family, concurrency: &s
     scene.stop();
 }
 
-/// What a client by CPython does: half a second after its close its kernel has forgotten the connection, rather than after a minute.
+/// What a client by CPython does: half a second after its close its kernel has forgotten the
+/// connection, rather than after a minute.
 const CLOSES: &str = "
 import socket, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))

@@ -67,7 +67,8 @@ fn an_early_close_does_not_cost_the_client_its_answer() {
     let scene = Scene::of("upper", &shipped("upper")).serve();
     for size in [2_000, 100_000, 1_000_000] {
         let mut client = scene.client();
-        // It reads 1024 of these at most and closes; none of the rest may turn the close into a reset.
+        // It reads 1024 of these at most and closes; none of the rest may turn the close into a
+        // reset.
         client.send(vec![b'a'; size]);
         let heard = client.rest();
         assert!(!heard.is_empty() && heard.len() <= 1024 && heard.bytes().all(|byte| byte == b'A'), "{heard:?}");
@@ -80,7 +81,8 @@ fn a_client_that_never_ends_does_not_keep_its_closed_session() {
     let scene = Scene::of("upper", &shipped("upper")).with("max-connections = 1").serve();
     let mut stubborn = scene.client();
     stubborn.send("first").hears("FIRST");
-    // It neither ends nor leaves; the session's place is free again all the same, after a bounded time.
+    // It neither ends nor leaves; the session's place is free again all the same, after a bounded
+    // time.
     assert_eq!(scene.ask("second"), "SECOND");
     drop(stubborn);
     scene.stop();
@@ -131,7 +133,8 @@ fn hooks_that_trap_end_no_more_than_any_other_step() {
         let mut client = Client::connect_from(source.into(), address);
         let name = client.name();
         client.hears(heard).send("!");
-        // The trap itself, and that of `handle-error`, which is told of it in an instance of its own.
+        // The trap itself, and that of `handle-error`, which is told of it in an instance of its
+        // own.
         for phase in [phase, "handle-error"] {
             wharf.logs(&[
                 "session failed",

@@ -53,7 +53,8 @@ fn a_client_that_resets_ends_its_own_session(family: Family, concurrency: &str) 
         for _ in 0..5 {
             let mut client = scene.client();
             let name = client.name();
-            // It has not read what was sent to it, which makes its close a reset on a Unix socket, too.
+            // It has not read what was sent to it, which makes its close a reset on a Unix socket,
+            // too.
             client.stream.peek(&mut [MaybeUninit::uninit(); 5]).expect("the handler has begun");
             client.send("half a req");
             client.resets();

@@ -1,4 +1,5 @@
-//! Clients that connect and leave without a byte, as health checks do: they are counted, and nobody's failed sessions.
+//! Clients that connect and leave without a byte, as health checks do: they are counted, and
+//! nobody's failed sessions.
 
 use rustix::process::Signal;
 
@@ -17,7 +18,8 @@ fn probe(url: &str) -> usize {
     3
 }
 
-/// Waits until so many of a plugin's sessions were counted, all of them probes, and nothing else was.
+/// Waits until so many of a plugin's sessions were counted, all of them probes, and nothing else
+/// was.
 #[track_caller]
 fn are_counted(wharf: &Wharf, plugin: &str, probes: usize) {
     let counted = format!("counted sessions={probes} probes={probes} plugin={plugin}");

@@ -1,4 +1,5 @@
-//! Ordinary programs, served as inetd does: each scenario once as a WASI 0.1 module, once as a component.
+//! Ordinary programs, served as inetd does: each scenario once as a WASI 0.1 module, once as a
+//! component.
 
 use std::thread;
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::harness::guests::Guest;
 use crate::harness::{Client, Folder, Scene, Wharf, ask_url, fixture};
 
-/// Asks one client after the other. Each begins when the one before it has seen its end, so that one instance may do.
+/// Asks one client after the other. Each begins when the one before it has seen its end, so that
+/// one instance may do.
 fn answers(url: &str, clients: usize) -> Vec<String> {
     (0..clients).map(|_| ask_url(url, "x").trim().to_owned()).collect()
 }
@@ -133,7 +134,8 @@ fn no_instance_goes_on_into_another_generation_or_under_other_settings() {
     let url = wharf.url("counts");
     wharf.event("loaded", "counts");
     for round in 1..=20 {
-        // Some are warm, and some at work, while what they were made for is replaced: they end afterwards.
+        // Some are warm, and some at work, while what they were made for is replaced: they end
+        // afterwards.
         ask_url(&url, "x");
         let mut working: Vec<Client> = (0..8).map(|_| Client::dial(&url)).collect();
         for client in &mut working {

@@ -1,4 +1,5 @@
-//! The semantics of socketserver that are easy to get wrong, each by its name, over every concurrency.
+//! The semantics of socketserver that are easy to get wrong, each by its name, over every
+//! concurrency.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -43,7 +44,8 @@ fn finish_runs_when_handle_fails_and_not_when_setup_fails(family: Family, concur
 }
 
 fn finish_of_a_datagram_runs_when_handle_fails_and_not_when_setup_fails(family: Family, concurrency: &str) {
-    // One session after the other, so that what a session sends comes before what the next one does.
+    // One session after the other, so that what a session sends comes before what the next one
+    // does.
     let scene = Scene::of("misbehave", &rust("misbehave-udp"))
         .over(family)
         .concurrency(concurrency)
@@ -297,7 +299,8 @@ fn service_actions_are_called_every_service_interval() {
             &format!("generation={}", guest.generation()),
         ]);
     }
-    // Three of the usual half seconds are a hundred and fifty of these, on a machine with nothing else to do.
+    // Three of the usual half seconds are a hundred and fifty of these, on a machine with nothing
+    // else to do.
     assert!(called("often") > called("usual") * 3, "{} and {}", called("often"), called("usual"));
     assert_eq!(called("seldom"), 0);
     // A changed interval counts from the next call on.

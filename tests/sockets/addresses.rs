@@ -1,5 +1,5 @@
-//! Addresses that a family or a plugin can't have, and other settings of families and concurrencies that are wrong: one
-//! line that says what would fit.
+//! Addresses that a family or a plugin can't have, and other settings of families and concurrencies
+//! that are wrong: one line that says what would fit.
 
 use std::path::Path;
 

@@ -197,7 +197,8 @@ fn what_the_kernel_dropped_is_counted() {
         client.send(format!("silent {}", "x".repeat(1000)));
     }
     scene.signal(Signal::CONT);
-    // The kernel tells of dropped datagrams with one that it did not drop, and the host asks with some.
+    // The kernel tells of dropped datagrams with one that it did not drop, and the host asks with
+    // some.
     let counted = || {
         scene.signal(Signal::USR1);
         scene.logs(&["counted", "plugin=misbehave"])

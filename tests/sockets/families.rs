@@ -1,5 +1,5 @@
-//! One scenario over the whole table: every family of sockets times every kind of concurrency, with clients in Rust
-//! and with clients in Python, a hundred at once.
+//! One scenario over the whole table: every family of sockets times every kind of concurrency, with
+//! clients in Rust and with clients in Python, a hundred at once.
 
 use std::process::Command;
 use std::sync::Barrier;

@@ -9,7 +9,8 @@ use xtask::left_out;
 use crate::harness::observe::until;
 use crate::harness::{Client, Folder, Launch, Wharf, answers, fixture};
 
-/// The keepalive timer of the server's end of a connection, in hundredths of a second; none where it is off (proc_net_tcp(5)).
+/// The keepalive timer of the server's end of a connection, in hundredths of a second; none where
+/// it is off (proc_net_tcp(5)).
 fn timer(port: u16) -> Option<u64> {
     const ESTABLISHED: &str = "01";
     const KEEPALIVE: &str = "02";
@@ -59,7 +60,8 @@ fn what_tcp_can_not_count_is_refused() {
     }
 }
 
-/// Connects, hears a word, and is gone as a machine is that loses its power: nothing is sent (TCP_REPAIR, which is root's).
+/// Connects, hears a word, and is gone as a machine is that loses its power: nothing is sent
+/// (TCP_REPAIR, which is root's).
 const VANISHES: &str = "
 import socket, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))

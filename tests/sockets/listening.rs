@@ -109,8 +109,9 @@ fn at_the_cap_the_others_wait_in_the_backlog_and_none_is_refused() {
                 let (inside, most) = (&inside, &most);
                 scope.spawn(move || {
                     talk(&mut client);
-                    // Counted only well inside of the session, so that a count beyond the cap is a real one; and long
-                    // enough for whoever is let in by mistake to be counted, too.
+                    // Counted only well inside of the session, so that a count beyond the cap is a
+                    // real one; and long enough for whoever is let in by mistake to be counted,
+                    // too.
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     (0..100).for_each(|_| talk(&mut client));
                     inside.fetch_sub(1, Ordering::SeqCst);

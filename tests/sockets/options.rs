@@ -1,4 +1,5 @@
-//! The settings of sockets that are the kernel's to heed: who may share a port, what may linger on it, when small writes leave.
+//! The settings of sockets that are the kernel's to heed: who may share a port, what may linger on
+//! it, when small writes leave.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -175,7 +176,8 @@ fn small_writes_leave_at_once_unless_the_manifest_wants_them_collected() {
     folder.settings("collected", "disable-nagle-algorithm = false").plugin("collected", &guest);
     let wharf = Wharf::serve(&folder);
     let [prompt, collected] = ["prompt", "collected"].map(|name| wharf.url(name));
-    // The kernel may join writes for reasons of its own, and a slow machine gives it time to part them.
+    // The kernel may join writes for reasons of its own, and a slow machine gives it time to part
+    // them.
     let shows = |url: &str, expected: fn(u32) -> bool| (0..20).any(|_| expected(segments(url, 1000)));
     assert!(shows(&prompt, |segments| segments > 30), "they are held back");
     // Each waits until the one before was acknowledged, which the client puts off.
@@ -191,7 +193,8 @@ fn segments(url: &str, writes: u32) -> u32 {
     said.trim().parse().unwrap_or_else(|_| panic!("{url}: {said}{complained}"))
 }
 
-/// Connects, says a word, and is gone without another packet: its socket is closed while it is in repair (`TCP_REPAIR`, 19).
+/// Connects, says a word, and is gone without another packet: its socket is closed while it is in
+/// repair (`TCP_REPAIR`, 19).
 const VANISHES: &str = r"
 import socket, sys
 client = socket.create_connection(('127.0.0.1', int(sys.argv[1])))

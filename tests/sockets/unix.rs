@@ -310,7 +310,8 @@ fn a_successors_file_is_not_removed() {
     }
 }
 
-/// A folder that belongs to another user, who may put what he likes into it; none where only root could make one.
+/// A folder that belongs to another user, who may put what he likes into it; none where only root
+/// could make one.
 fn folder_of_another_user(folder: &Folder) -> Option<PathBuf> {
     if !geteuid().is_root() {
         left_out::note("Unix sockets in another user's folder", "only root may give folders away");
@@ -470,7 +471,8 @@ fn a_datagram_client_without_a_name_costs_its_own_session_only() {
     wharf.stop();
 }
 
-/// Sends a datagram to the server at the second path, from a socket that is bound to the first one in its own folder.
+/// Sends a datagram to the server at the second path, from a socket that is bound to the first one
+/// in its own folder.
 const FROM_A_RELATIVE_PATH: &str = r"
 import os, socket, sys
 os.chdir(sys.argv[1])
@@ -486,7 +488,8 @@ fn a_datagram_client_with_a_relative_name_is_not_taken_for_another() {
     folder.plugin("misbehave", &rust("misbehave-udp"));
     let wharf = Wharf::serve(&folder);
     let url = wharf.url("misbehave");
-    // One has the abstract name that this looks like; the other would be where the host's own folder leads.
+    // One has the abstract name that this looks like; the other would be where the host's own
+    // folder leads.
     let unique = folder.parent().file_name().expect("a name").to_str().expect("UTF-8").replace('.', "");
     let address = SocketAddr::from_abstract_name(&unique).expect("it fits");
     let victim = UnixDatagram::bind_addr(&address).expect("bind");

@@ -13,7 +13,8 @@ pub struct Checkout {
 
 impl Checkout {
     pub fn find() -> Self {
-        // Asked at run time first: a target folder shared by two checkouts may hold the other one's xtask.
+        // Asked at run time first: a target folder shared by two checkouts may hold the other one's
+        // xtask.
         let xtask =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = xtask.parent().unwrap_or(&xtask).to_owned();
@@ -24,8 +25,9 @@ impl Checkout {
         self.root.join(inside)
     }
 
-    /// Builds [`host_binary`](Self::host_binary). Of the whole workspace, so that its dependencies have the features that they have for the tests:
-    /// of the package alone, wasmtime would be built once more.
+    /// Builds [`host_binary`](Self::host_binary). Of the whole workspace, so that its dependencies
+    /// have the features that they have for the tests: of the package alone, wasmtime would be
+    /// built once more.
     pub fn build_host(&self) -> Command {
         let mut cargo = self.cargo();
         cargo.args(["build", "--release", "--workspace", "--bin", "wharf"]);
@@ -56,8 +58,9 @@ impl Checkout {
         step::answer(self.command(rustc).args(["--print", "sysroot"])).map(PathBuf::from)
     }
 
-    /// A command that starts in the root, without what cargo tells xtask about xtask: a build script that looks at
-    /// such a variable would run again each time cargo is called from here rather than by hand.
+    /// A command that starts in the root, without what cargo tells xtask about xtask: a build
+    /// script that looks at such a variable would run again each time cargo is called from here
+    /// rather than by hand.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);

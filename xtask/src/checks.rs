@@ -11,7 +11,7 @@ use crate::checkout::Checkout;
 use crate::plugins;
 use crate::step;
 use crate::toolchain::Toolchain;
-use crate::{bench, debian, deny, docs, examples, left_out, pages, slow, test_times, toolchain};
+use crate::{bench, comments, debian, deny, docs, examples, left_out, pages, slow, test_times, toolchain};
 
 /// Some 10 MB to fetch.
 const COMPONENT_LIMIT: Duration = Duration::from_secs(180);
@@ -31,6 +31,7 @@ fn run_quick(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Str
     component(checkout, "fmt", "rustfmt")?;
     step::run("format", checkout.cargo().args(["fmt", "--all", "--check"]))?;
     pages::check(checkout)?;
+    comments::check(checkout)?;
     let toolchain = Toolchain::obtain(checkout)?;
     plugins::build_with(checkout, &toolchain)?;
     python(checkout)?;
@@ -57,8 +58,8 @@ fn run_quick(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Str
     Ok(())
 }
 
-/// Stops at the first check that fails. The tests come last: they take longest, and their last lines are what one
-/// wants to see on the screen.
+/// Stops at the first check that fails. The tests come last: they take longest, and their last
+/// lines are what one wants to see on the screen.
 fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), String> {
     let began = Instant::now();
 
@@ -68,6 +69,7 @@ fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Strin
         let format = ["fmt", "--all", "--check", "--manifest-path", manifest];
         step::run(&format!("format of {what}"), checkout.cargo().args(format))?;
     }
+    comments::check(checkout)?;
     docs::docs_if_possible(checkout)?;
     deny::deny_if_possible(checkout)?;
 
@@ -76,7 +78,8 @@ fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Strin
     let (toolchain, others) = toolchains.split_first().expect("there is one, or an error");
     plugins::build_with(checkout, toolchain)?;
 
-    // All in release, which shares one build of wasmtime: its compiler, unoptimised, is ten times slower.
+    // All in release, which shares one build of wasmtime: its compiler, unoptimised, is ten times
+    // slower.
     component(checkout, "clippy", "clippy")?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"];
     step::run("clippy", checkout.cargo().args(clippy))?;
@@ -86,12 +89,13 @@ fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Strin
         Toolchain::Debian(_) => left_out::note("clippy for the plugins", "Debian's toolchain has none"),
     }
 
-    // With private items: most readers of this documentation work on the code, and its links rot unseen otherwise.
+    // With private items: most readers of this documentation work on the code, and its links rot
+    // unseen otherwise.
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items", "--release"];
     step::run("documentation", checkout.cargo().env("RUSTDOCFLAGS", "-Dwarnings").args(doc))?;
 
-    // What the tests stand on beside cargo: Python, which wharf is compared with, and handlers in other languages. A
-    // language whose toolchain can't be had is left out, and said to be.
+    // What the tests stand on beside cargo: Python, which wharf is compared with, and handlers in
+    // other languages. A language whose toolchain can't be had is left out, and said to be.
     python(checkout)?;
     examples::build(checkout, Some(toolchain), &[])?;
     let with = |what: &[&'static str]| -> Vec<OsString> {
@@ -99,8 +103,8 @@ fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Strin
     };
     test(checkout, toolchain, &with(&["--workspace"]))?;
 
-    // Another toolchain's std asks for other things of the host, and other code runs there. What has no plugin in it has been
-    // tested by now.
+    // Another toolchain's std asks for other things of the host, and other code runs there. What
+    // has no plugin in it has been tested by now.
     for toolchain in others {
         plugins::build_with(checkout, toolchain)?;
         examples::build(checkout, Some(toolchain), &["rust".into()])?;
@@ -112,7 +116,8 @@ fn run_all(checkout: &Checkout, test_arguments: &[OsString]) -> Result<(), Strin
     Ok(())
 }
 
-/// `cargo test` with plugins that `toolchain` has built. Names the slowest tests, also if one fails.
+/// `cargo test` with plugins that `toolchain` has built. Names the slowest tests, also if one
+/// fails.
 fn test(checkout: &Checkout, toolchain: &Toolchain, arguments: &[impl AsRef<OsStr>]) -> Result<(), String> {
     let mut cargo = checkout.cargo();
     cargo.args(["test", "--release"]).args(arguments).env(toolchain::PLUGINS_ARE_BUILT, "1");
@@ -125,8 +130,8 @@ fn test(checkout: &Checkout, toolchain: &Toolchain, arguments: &[impl AsRef<OsSt
     outcome
 }
 
-/// Ends a run: a table of what it left out. In CI it fails if a part is missing that a step before the
-/// tests should have built.
+/// Ends a run: a table of what it left out. In CI it fails if a part is missing that a step before
+/// the tests should have built.
 fn tell_left_out() -> Result<(), String> {
     let notes = left_out::noted();
     if notes.is_empty() {
@@ -163,7 +168,8 @@ fn python(checkout: &Checkout) -> Result<(), String> {
     if there() { Ok(()) } else { Err("the tests compare with Python's socketserver: install python3".to_owned()) }
 }
 
-/// Has `cargo SUBCOMMAND` there. The pinned toolchain may have been installed without its components.
+/// Has `cargo SUBCOMMAND` there. The pinned toolchain may have been installed without its
+/// components.
 fn component(checkout: &Checkout, subcommand: &str, name: &str) -> Result<(), String> {
     let there = || step::answer(checkout.cargo().args([subcommand, "--version"])).is_some();
     if there() {

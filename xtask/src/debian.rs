@@ -1,4 +1,5 @@
-//! Debian's Rust: not a std for wasm, but the source of one, and a compiler and a linker to build it with.
+//! Debian's Rust: not a std for wasm, but the source of one, and a compiler and a linker to build
+//! it with.
 
 use std::env;
 use std::fmt;
@@ -32,10 +33,11 @@ pub struct Debian {
 }
 
 enum Linker {
-    /// rustc's own for components, which Debian leaves out: borrowed from the active toolchain, where it lies in a
-    /// folder of no one's PATH, beside the `rust-lld` that it calls.
+    /// rustc's own for components, which Debian leaves out: borrowed from the active toolchain,
+    /// where it lies in a folder of no one's PATH, beside the `rust-lld` that it calls.
     Component(PathBuf),
-    /// Debian's `wasm-ld`. It leaves a core module with its component type embedded, which wharf loads as well.
+    /// Debian's `wasm-ld`. It leaves a core module with its component type embedded, which wharf
+    /// loads as well.
     Module,
 }
 
@@ -78,7 +80,8 @@ impl Debian {
             Linker::Component(folder) => {
                 let path = env::var_os("PATH").unwrap_or_default();
                 let path = [folder.clone()].into_iter().chain(env::split_paths(&path));
-                // A folder whose name has a separator in it can't be in PATH; the linker then looks for `wasm-ld`.
+                // A folder whose name has a separator in it can't be in PATH; the linker then looks
+                // for `wasm-ld`.
                 if let Ok(path) = env::join_paths(path) {
                     cargo.env("PATH", path);
                 }
@@ -118,8 +121,8 @@ pub fn install(checkout: &Checkout, packages: &[&str]) -> Result<(), String> {
     step::run_within(&format!("installing {}", packages.join(", ")), APT_LIMIT, install.args(packages))
 }
 
-/// Takes from a command's environment what points at the toolchain that runs xtask: cargo and rustup set such
-/// variables for all their children, and Debian's tools would follow them.
+/// Takes from a command's environment what points at the toolchain that runs xtask: cargo and
+/// rustup set such variables for all their children, and Debian's tools would follow them.
 fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         let Some(text) = name.to_str() else { continue };

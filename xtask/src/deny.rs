@@ -14,7 +14,8 @@ const DENY: Tool = Tool { program: "cargo-deny", version: "0.20.2", options: &[]
 /// RustSec's database is a few MB.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
-/// Licences, sources and duplicates in each workspace, and known vulnerabilities where RustSec's database can be had.
+/// Licences, sources and duplicates in each workspace, and known vulnerabilities where RustSec's
+/// database can be had.
 pub fn deny(checkout: &Checkout) -> Result<(), String> {
     no_crate_is_yanked(checkout)?;
     DENY.obtain(checkout)?;
@@ -36,8 +37,9 @@ pub fn deny_if_possible(checkout: &Checkout) -> Result<(), String> {
 /// The workspaces' lock files.
 const LOCKS: [&str; 3] = ["Cargo.lock", "bench/Cargo.lock", "fuzz/Cargo.lock"];
 
-/// That no locked crate was yanked, as far as cargo knows: it is asked to bring its knowledge up to date, which it does where it
-/// reaches the registry. cargo-deny asks as well, but only together with RustSec's database.
+/// That no locked crate was yanked, as far as cargo knows: it is asked to bring its knowledge up to
+/// date, which it does where it reaches the registry. cargo-deny asks as well, but only together
+/// with RustSec's database.
 fn no_crate_is_yanked(checkout: &Checkout) -> Result<(), String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
@@ -80,7 +82,8 @@ fn check(checkout: &Checkout) -> Result<(), String> {
         Ok(()) => &["licenses", "bans", "sources", "advisories"],
         Err(_) => &["licenses", "bans", "sources"],
     };
-    // One file serves three workspaces, of which only the first has every duplicate, and only the last every exception.
+    // One file serves three workspaces, of which only the first has every duplicate, and only the
+    // last every exception.
     for (manifest, duplicates) in
         [("Cargo.toml", "--deny"), ("bench/Cargo.toml", "--allow"), ("fuzz/Cargo.toml", "--allow")]
     {

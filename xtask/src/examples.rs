@@ -1,8 +1,9 @@
-//! Builds the same plugin from each language's folder in `examples/`, by the commands in its README.
+//! Builds the same plugin from each language's folder in `examples/`, by the commands in its
+//! README.
 //!
-//! Section `## Toolchain` says what to install, `## Build` what to run: what users type is what is run here, in a copy of
-//! the folder, so that nothing is written into the checkout. The tests' probes are other sources for the same folders, built by
-//! the same commands.
+//! Section `## Toolchain` says what to install, `## Build` what to run: what users type is what is
+//! run here, in a copy of the folder, so that nothing is written into the checkout. The tests'
+//! probes are other sources for the same folders, built by the same commands.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -38,7 +39,8 @@ enum Miss {
     Failed(String),
 }
 
-/// Builds the languages that `arguments` name, or all. Rust is built by `rust`; where that is none, by what can be had here.
+/// Builds the languages that `arguments` name, or all. Rust is built by `rust`; where that is none,
+/// by what can be had here.
 pub fn build(checkout: &Checkout, rust: Option<&Toolchain>, arguments: &[OsString]) -> Result<(), String> {
     let languages = chosen(arguments)?;
     let with_python = languages.contains(&"python");
@@ -125,8 +127,8 @@ impl Example {
         Ok(size)
     }
 
-    /// Builds the tests' probe, if that takes the example's commands: Rust's is built with the other guests, WAT's as little as
-    /// the example.
+    /// Builds the tests' probe, if that takes the example's commands: Rust's is built with the
+    /// other guests, WAT's as little as the example.
     fn build_probe(&self, checkout: &Checkout, folder: &mut Folder) -> Result<(), Miss> {
         if matches!(self.language, "rust" | "wat") {
             return Ok(());
@@ -136,7 +138,8 @@ impl Example {
         folder.put(&plugin, &format!("{}.wasm", self.language)).map_err(Miss::Failed)
     }
 
-    /// With whatever toolchain the shipped plugins are built with: the README's command wants rustup's.
+    /// With whatever toolchain the shipped plugins are built with: the README's command wants
+    /// rustup's.
     fn build_rust(&self, checkout: &Checkout, toolchain: &Toolchain) -> Result<PathBuf, Miss> {
         let target_dir = checkout.path("target/guests");
         let mut cargo = toolchain.cargo(checkout);
@@ -195,7 +198,8 @@ impl Example {
         fs::write(done, text).map_err(left_out)
     }
 
-    /// Copies what the build needs to where it may write: this folder and the contract, placed as in the checkout.
+    /// Copies what the build needs to where it may write: this folder and the contract, placed as
+    /// in the checkout.
     fn copy(&self, checkout: &Checkout, instead: Option<&Path>) -> io::Result<PathBuf> {
         let (folder, wit) = (self.home.join("examples").join(self.language), self.home.join("wit"));
         for to in [&folder, &wit] {

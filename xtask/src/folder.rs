@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Lists what was put here by this program, so that nothing else is ever removed: people drop plugins of their own
-/// into the folder. Servers pass over names that begin with a dot.
+/// Lists what was put here by this program, so that nothing else is ever removed: people drop
+/// plugins of their own into the folder. Servers pass over names that begin with a dot.
 const LIST: &str = ".built";
 
 pub struct Folder {
@@ -21,8 +21,8 @@ impl Folder {
         Ok(Self { path, kept: BTreeSet::new(), changed: Vec::new() })
     }
 
-    /// Puts a copy of `source` here as `name`. Whoever watches sees the old file or the whole new one, and nothing
-    /// at all if they are the same.
+    /// Puts a copy of `source` here as `name`. Whoever watches sees the old file or the whole new
+    /// one, and nothing at all if they are the same.
     pub fn put(&mut self, source: &Path, name: &str) -> Result<(), String> {
         let content = fs::read(source).map_err(|error| format!("{}: {error}", source.display()))?;
         self.kept.insert(name.to_owned());
@@ -35,7 +35,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes what an earlier run put here and this one did not. Returns the names that changed, for people.
+    /// Removes what an earlier run put here and this one did not. Returns the names that changed,
+    /// for people.
     pub fn close(mut self) -> Result<Vec<String>, String> {
         let list = self.path.join(LIST);
         let before = fs::read_to_string(&list).unwrap_or_default();

@@ -39,8 +39,8 @@ impl Request {
     }
 }
 
-/// Builds the fuzzers and runs each for its minutes. What they find new is kept in `target/fuzz/corpus`, what fails in
-/// `fuzz/artifacts`.
+/// Builds the fuzzers and runs each for its minutes. What they find new is kept in
+/// `target/fuzz/corpus`, what fails in `fuzz/artifacts`.
 pub fn fuzz(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
     let known = targets(checkout)?;
     let Request { targets, minutes } = Request::parse(arguments, &known)?;
@@ -58,7 +58,8 @@ pub fn fuzz(checkout: &Checkout, arguments: &[OsString]) -> Result<(), String> {
     }
     let mut failed = Vec::new();
     for target in &targets {
-        // The first folder is where libFuzzer puts what it finds; what is kept in git it only reads.
+        // The first folder is where libFuzzer puts what it finds; what is kept in git it only
+        // reads.
         let found = checkout.target_dir().join("fuzz/corpus").join(target);
         fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
         let mut run = cargo("run", target);

@@ -76,13 +76,15 @@ pub fn note_unavailable(part: &str, what: &str, why: &str) {
     append(Note { kind: Kind::Unavailable(part.to_owned()), what: what.to_owned(), why: why.to_owned() });
 }
 
-/// Notes that `what` was left out, because `part` is not there. `command` is the command that builds it.
+/// Notes that `what` was left out, because `part` is not there. `command` is the command that
+/// builds it.
 pub fn note_unbuilt(part: &str, what: &str, command: &str) {
     let why = format!("{part} was not built by `{command}`");
     append(Note { kind: Kind::Unbuilt(part.to_owned()), what: what.to_owned(), why });
 }
 
-/// The note goes to stderr at once, past a test runner that keeps what passing tests print to itself.
+/// The note goes to stderr at once, past a test runner that keeps what passing tests print to
+/// itself.
 fn append(note: Note) {
     // Nothing to write to is no reason to fail.
     let _ = writeln!(io::stderr(), "left out: {}: {}", note.what, note.why);

@@ -4,6 +4,7 @@
 
 mod bench;
 mod checks;
+mod comments;
 mod deny;
 mod docs;
 mod examples;

@@ -1,4 +1,5 @@
-//! What every page in Markdown has to hold: its width, the size of its tables' cells, and its links.
+//! What every page in Markdown has to hold: its width, the size of its tables' cells, and its
+//! links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +16,8 @@ const CELL: usize = 200;
 const UNWRAPPED: [&str; 2] = ["examples", "guest-sdk"];
 /// The book: its links don't lead out of it, because its pages are read without the repository.
 const BOOK: &str = "docs";
-/// Folders of the repository that code spans name files of. `plugins` is not among them: users have folders of that name.
+/// Folders of the repository that code spans name files of. `plugins` is not among them: users have
+/// folders of that name.
 const FOLDERS: [&str; 9] = ["bench", "docs", "examples", "fuzz", "guest-sdk", "host", "tests", "wit", "xtask"];
 /// The page that lists the book's others.
 const CONTENTS: &str = "docs/SUMMARY.md";
@@ -97,7 +99,8 @@ fn too_wide(text: &str) -> Vec<String> {
     wrong
 }
 
-/// Where a page's links lead to, as they stand there. A link's text may be split between lines, its target not.
+/// Where a page's links lead to, as they stand there. A link's text may be split between lines, its
+/// target not.
 fn links(text: &str) -> Vec<(usize, &str)> {
     let mut links = Vec::new();
     for (number, line) in prose(text) {
@@ -111,7 +114,8 @@ fn links(text: &str) -> Vec<(usize, &str)> {
     links
 }
 
-/// The links that lead to no page, no file or no heading, and what a page includes that is not there.
+/// The links that lead to no page, no file or no heading, and what a page includes that is not
+/// there.
 fn dead_links(root: &Path, page: &Path, text: &str, pages: &Pages) -> Vec<String> {
     let folder = page.parent().unwrap_or(Path::new(""));
     let mut wrong = Vec::new();
@@ -142,8 +146,8 @@ fn dead_links(root: &Path, page: &Path, text: &str, pages: &Pages) -> Vec<String
     wrong
 }
 
-/// The files and folders of the repository that a page names in code spans and that are not there, as `LINE: WHAT`. A name in
-/// capitals stands for another.
+/// The files and folders of the repository that a page names in code spans and that are not there,
+/// as `LINE: WHAT`. A name in capitals stands for another.
 fn dead_paths(root: &Path, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for (number, line) in prose(text) {
@@ -159,7 +163,8 @@ fn dead_paths(root: &Path, text: &str) -> Vec<String> {
     wrong
 }
 
-/// The path from the root of what a page in `folder` calls `file`. None if it is not below the root.
+/// The path from the root of what a page in `folder` calls `file`. None if it is not below the
+/// root.
 fn joined(folder: &Path, file: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
     for component in folder.join(file).components() {

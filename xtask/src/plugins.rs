@@ -1,4 +1,5 @@
-//! Builds what is written in Rust here for wasm: the shipped plugins, the tests' fixtures, and the examples.
+//! Builds what is written in Rust here for wasm: the shipped plugins, the tests' fixtures, and the
+//! examples.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,8 +14,8 @@ use crate::toolchain::Toolchain;
 pub const SHIPPED: &str = "target/plugins";
 /// Apart from the native build's, so that neither waits for the other's lock.
 const TARGET_DIR: &str = "target/guests";
-/// The stack comes first in a guest's memory, and what is touched of it the host must clear for each session:
-/// Rust's own choice is 1 MiB.
+/// The stack comes first in a guest's memory, and what is touched of it the host must clear for
+/// each session: Rust's own choice is 1 MiB.
 const RUSTFLAGS: &str = "-Clink-arg=-zstack-size=32768";
 
 /// A folder of crates, and where their output goes.
@@ -92,9 +93,11 @@ pub fn lint(checkout: &Checkout, toolchain: &Toolchain) -> Result<(), String> {
 fn cargo(checkout: &Checkout, toolchain: &Toolchain, subcommand: &str) -> Result<Command, String> {
     let mut cargo = toolchain.cargo(checkout);
     cargo
-        // Above every other way to give flags, so that neither the caller's nor a configuration's take their place.
+        // Above every other way to give flags, so that neither the caller's nor a configuration's
+        // take their place.
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
-        // Whoever starts xtask has had Cargo.lock brought up to date; Debian's cargo, another version, must not touch it.
+        // Whoever starts xtask has had Cargo.lock brought up to date; Debian's cargo, another
+        // version, must not touch it.
         .args([subcommand, "--locked", "--profile", "guest", "--target", toolchain.target()])
         .args(["--target-dir", TARGET_DIR]);
     for shelf in &SHELVES {

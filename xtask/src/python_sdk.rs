@@ -1,4 +1,5 @@
-//! Builds plugins of Python scripts with `guest-sdk/python`, which is installed for it as users install it.
+//! Builds plugins of Python scripts with `guest-sdk/python`, which is installed for it as users
+//! install it.
 
 use std::fs;
 use std::io;
@@ -33,8 +34,8 @@ const PLUGINS: [Plugin; 5] = [
     Plugin { name: "web", script: "tests/python/web.py", arguments: &["--directory", "/www", "--port", "8765"] },
 ];
 
-/// Builds them all with the Python in `toolchain`, as the language's example has left it there. Without it they are
-/// left out.
+/// Builds them all with the Python in `toolchain`, as the language's example has left it there.
+/// Without it they are left out.
 pub fn build(checkout: &Checkout, toolchain: &Path) -> Result<(), String> {
     let python = toolchain.join("venv/bin/python");
     if !python.is_file() {
@@ -65,7 +66,8 @@ pub fn build(checkout: &Checkout, toolchain: &Path) -> Result<(), String> {
     folder.close().map(drop)
 }
 
-/// Where the package is: installed from a wheel, as users have it, or where what builds wheels can't be had, its source.
+/// Where the package is: installed from a wheel, as users have it, or where what builds wheels
+/// can't be had, its source.
 fn install(checkout: &Checkout, python: &Path, toolchain: &Path) -> PathBuf {
     let installed = toolchain.join("sdk");
     let mut pip: Command = checkout.command(python);

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-/// The commands in the `sh` blocks below `## HEADING`, lines that a backslash continues put together.
+/// The commands in the `sh` blocks below `## HEADING`, lines that a backslash continues put
+/// together.
 pub fn commands(readme: &str, heading: &str) -> Vec<String> {
     let heading = format!("## {heading}");
     let mut commands: Vec<String> = Vec::new();

@@ -11,7 +11,8 @@ use crate::checkout::Checkout;
 use crate::plugins::{self, Guest};
 use crate::step;
 
-/// How to try each plugin that ships: what to type, with `{}` for the address as `nc` wants it, `-u` included, and what comes of it.
+/// How to try each plugin that ships: what to type, with `{}` for the address as `nc` wants it,
+/// `-u` included, and what comes of it.
 const TRIALS: &[(&str, &str, &str)] = &[
     ("echo", "nc {}", "gives back what you type"),
     ("frames", r"printf '\0\0\0\5hello' | nc {}", "answers 5 bytes as well, olleh"),
@@ -62,8 +63,9 @@ fn trial(guest: &Guest) -> Option<(String, &'static str)> {
     Some((command.replace("{}", &address), outcome))
 }
 
-/// The first `tcp://` or `udp://` address among a manifest's `listen`, as `HOST PORT` or `-u HOST PORT`. No TOML parser: its
-/// one use would be a hint's, and every command would wait for it to compile.
+/// The first `tcp://` or `udp://` address among a manifest's `listen`, as `HOST PORT` or
+/// `-u HOST PORT`. No TOML parser: its one use would be a hint's, and every command would wait for
+/// it to compile.
 fn first_inet_address(manifest: &str) -> Option<String> {
     let (option, address) = manifest
         .lines()

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
-/// All of xtask's own words go to stderr: stdout belongs to the tests' results and to the server's events.
+/// All of xtask's own words go to stderr: stdout belongs to the tests' results and to the server's
+/// events.
 pub fn say(line: &str) {
     eprintln!("xtask: {line}");
 }
@@ -22,7 +23,8 @@ pub fn run(what: &str, command: &mut Command) -> Result<(), String> {
     watch(what, command, None)
 }
 
-/// As [`run`], for what may hang where there is no network: it is ended after `limit`, and asks nothing.
+/// As [`run`], for what may hang where there is no network: it is ended after `limit`, and asks
+/// nothing.
 pub fn run_within(what: &str, limit: Duration, command: &mut Command) -> Result<(), String> {
     command.stdin(Stdio::null()).stdout(io::stderr());
     watch(what, command, Some(limit))

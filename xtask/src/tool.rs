@@ -1,4 +1,5 @@
-//! Programs from crates.io that are not part of the toolchain: installed once, into the target folder, and kept there.
+//! Programs from crates.io that are not part of the toolchain: installed once, into the target
+//! folder, and kept there.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use crate::step;
 /// Some minutes of compiling on two cores, and more where they are busy.
 const INSTALL_LIMIT: Duration = Duration::from_secs(25 * 60);
 
-/// A program, of a version that is known to do what is asked of it here. `cargo-NAME` is called as `cargo NAME`.
+/// A program, of a version that is known to do what is asked of it here. `cargo-NAME` is called as
+/// `cargo NAME`.
 pub struct Tool {
     pub program: &'static str,
     pub version: &'static str,
@@ -42,7 +44,8 @@ impl Tool {
     pub fn command(&self, checkout: &Checkout) -> Command {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::split_paths(&path).chain([Self::home(checkout).join("bin")]);
-        // A folder whose name has a separator in it can't be in PATH; only what is installed elsewhere is found then.
+        // A folder whose name has a separator in it can't be in PATH; only what is installed
+        // elsewhere is found then.
         let path = env::join_paths(path).ok();
         let mut command = match self.program.strip_prefix("cargo-") {
             Some(subcommand) => {
@@ -50,7 +53,8 @@ impl Tool {
                 cargo.arg(subcommand);
                 cargo
             }
-            // Which folders are looked through is this process's business, where the child has another PATH.
+            // Which folders are looked through is this process's business, where the child has
+            // another PATH.
             None => {
                 let found = path.iter().flat_map(env::split_paths).map(|folder| folder.join(self.program));
                 checkout.command(found.into_iter().find(|file| file.is_file()).unwrap_or_else(|| self.program.into()))

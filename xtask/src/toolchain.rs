@@ -14,7 +14,8 @@ const RUSTUP_TARGET: &str = "wasm32-wasip2";
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 const FORCE: &str = "WHARF_WASM_TOOLCHAIN";
 
-/// Where it is told which toolchain made the plugins that were built last: its name, for tests of what depends on it.
+/// Where it is told which toolchain made the plugins that were built last: its name, for tests of
+/// what depends on it.
 const BUILT_BY: &str = "target/guests/built-by";
 
 /// Set for tests that are run when everything written in Rust was built.
@@ -95,8 +96,9 @@ impl Toolchain {
         Self::obtain_of(forced(env::var(FORCE).ok().as_deref())?, checkout)
     }
 
-    /// The toolchains that the tests are to run with: the one that [`Self::obtain`] gives, and the other one, if that is
-    /// installed. With `install`, it is installed where that is possible. What is left out is noted.
+    /// The toolchains that the tests are to run with: the one that [`Self::obtain`] gives, and the
+    /// other one, if that is installed. With `install`, it is installed where that is possible.
+    /// What is left out is noted.
     ///
     /// # Errors
     /// There is none, and none can be had.
@@ -195,8 +197,8 @@ enum Way {
     AptInstall,
 }
 
-/// The ways worth trying, the best first. What is installed comes before what must be fetched, so that a machine
-/// without a network waits for rustup's failure once, not at every build.
+/// The ways worth trying, the best first. What is installed comes before what must be fetched, so
+/// that a machine without a network waits for rustup's failure once, not at every build.
 fn ways(family: Option<Family>, facts: &Facts) -> Vec<Way> {
     let rustup = family != Some(Family::Debian);
     let debian = family != Some(Family::Rustup);

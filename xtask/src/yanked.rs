@@ -1,5 +1,6 @@
-//! Which of the locked crates were yanked, by what cargo itself knows of them: the registry's entries that it keeps beside its
-//! downloads. Their form is cargo's own: what can't be read is not known, and nothing worse.
+//! Which of the locked crates were yanked, by what cargo itself knows of them: the registry's
+//! entries that it keeps beside its downloads. Their form is cargo's own: what can't be read is not
+//! known, and nothing worse.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,8 @@ use crate::server::{CodeCache, Wharf};
 
 /// How many mean harm.
 const HARMFUL: usize = 2_000;
-/// How often a second one of them does what it does: more than a machine meets by chance, and less than takes all of a core.
+/// How often a second one of them does what it does: more than a machine meets by chance, and less
+/// than takes all of a core.
 const PACE: f64 = 5_000.0;
 /// How many do not, and are measured.
 const CONNECTIONS: usize = 16;

@@ -12,7 +12,8 @@ use crate::report::{Bound, Goal, Of, Outcome, Row};
 use crate::server::{Kind, Server, Wharf};
 
 const SIZE: usize = 64;
-/// How long a connection has been quiet when it counts as idle: wharf lays a guest to rest after a second.
+/// How long a connection has been quiet when it counts as idle: wharf lays a guest to rest after a
+/// second.
 const QUIET: Duration = Duration::from_secs(2);
 
 pub fn run(bench: &Bench, this: &Alone, connections: usize) -> Result<Outcome> {
@@ -20,7 +21,8 @@ pub fn run(bench: &Bench, this: &Alone, connections: usize) -> Result<Outcome> {
     for kind in bench.kinds() {
         // Python has a thread for each; workerd was seen to end with thousands.
         let most = if matches!(kind, Kind::Python | Kind::Workerd) { 1_000 } else { usize::MAX };
-        // tcpserver's connections are other processes' memory; one that stays has its sandbox, however it came to it.
+        // tcpserver's connections are other processes' memory; one that stays has its sandbox,
+        // however it came to it.
         if connections > most || matches!(kind, Kind::Tcpserver | Kind::WharfReused) {
             continue;
         }

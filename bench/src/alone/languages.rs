@@ -1,4 +1,5 @@
-//! The same handler, a line in and the line in upper case out, in each language that `cargo xtask examples` built.
+//! The same handler, a line in and the line in upper case out, in each language that
+//! `cargo xtask examples` built.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -38,7 +38,8 @@ impl Changing {
         Ok(Self { wharf, target, versions })
     }
 
-    /// Puts version `number` in place, by renaming. `stamp` makes its content one that was never there before.
+    /// Puts version `number` in place, by renaming. `stamp` makes its content one that was never
+    /// there before.
     fn replace(&self, number: usize, stamp: Option<u32>) -> Result<()> {
         let mut bytes = self.versions[number].clone();
         if let Some(stamp) = stamp {

@@ -1,4 +1,5 @@
-//! The baseline: the same server in native tokio, without wasm. Its sockets and its runtime are set as wharf's are.
+//! The baseline: the same server in native tokio, without wasm. Its sockets and its runtime are set
+//! as wharf's are.
 //!
 //! Prints `listening URL` for each of its sockets, then serves until it is killed.
 

@@ -13,8 +13,8 @@ use super::{Done, Poll, Until, latencies};
 
 const CHUNK: usize = 64 << 10;
 
-/// Writes 64 KiB at a time to each socket and reads them back for `duration`, then until all has come back. Operations are
-/// bytes.
+/// Writes 64 KiB at a time to each socket and reads them back for `duration`, then until all has
+/// come back. Operations are bytes.
 pub fn stream(sockets: Vec<Socket>, duration: Duration) -> Result<Done> {
     let chunk = vec![b'M'; CHUNK];
     let mut buffer = vec![0; CHUNK];

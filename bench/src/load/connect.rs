@@ -30,7 +30,8 @@ impl Client {
     }
 }
 
-/// One connection after the other for `duration`, in `at_once` places. The client closes, as soon as it has its answer.
+/// One connection after the other for `duration`, in `at_once` places. The client closes, as soon
+/// as it has its answer.
 pub fn one_message_each(target: &Target, at_once: usize, duration: Duration) -> Result<Done> {
     let message = target.message(SIZE);
     let mut poll = Poll::new()?;

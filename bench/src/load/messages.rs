@@ -12,14 +12,14 @@ use socket2::Socket;
 
 use super::{Done, Poll, STUCK, Until, latencies};
 
-/// Ping-pong on `sockets` for `duration`, `at_once` of them at a time, each in its turn. The server must answer
-/// `message` with itself.
+/// Ping-pong on `sockets` for `duration`, `at_once` of them at a time, each in its turn. The server
+/// must answer `message` with itself.
 pub fn ping_pong(sockets: &[Socket], at_once: usize, message: &[u8], duration: Duration) -> Result<Done> {
     ping_pong_beside(sockets, at_once, message, duration, || Ok(()))
 }
 
-/// The same, and `other` is done each time before answers are waited for: on the load's one core, whatever is done beside it
-/// has to be done in between.
+/// The same, and `other` is done each time before answers are waited for: on the load's one core,
+/// whatever is done beside it has to be done in between.
 pub fn ping_pong_beside(
     sockets: &[Socket],
     at_once: usize,
@@ -78,7 +78,8 @@ pub fn ping_pong_beside(
     Ok(Done { operations, elapsed: begun.elapsed(), latencies })
 }
 
-/// One message on each of `sockets`, all out before the first is read, which holds for fewer than a socket buffer's worth.
+/// One message on each of `sockets`, all out before the first is read, which holds for fewer than a
+/// socket buffer's worth.
 pub fn once_each(sockets: &[Socket], message: &[u8]) -> Result<()> {
     let mut buffer = vec![0; message.len()];
     for socket in sockets {

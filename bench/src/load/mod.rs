@@ -1,4 +1,5 @@
-//! The clients: one thread that waits for all its sockets at once, so that it costs less than the server it loads.
+//! The clients: one thread that waits for all its sockets at once, so that it costs less than the
+//! server it loads.
 
 pub mod bulk;
 pub mod connect;
@@ -60,7 +61,8 @@ impl Target {
         message
     }
 
-    /// A connected socket. It blocks, so that what is sent is sent; reads say for themselves that they don't wait.
+    /// A connected socket. It blocks, so that what is sent is sent; reads say for themselves that
+    /// they don't wait.
     pub fn connect(&self) -> Result<Socket> {
         let (domain, kind) = match self.transport {
             Transport::Tcp => (Domain::IPV4, Type::STREAM),
@@ -86,7 +88,8 @@ impl Target {
         Ok(answer)
     }
 
-    /// Connects so many, no more at once than a backlog holds, and brings each part with `begin` to where it is to be.
+    /// Connects so many, no more at once than a backlog holds, and brings each part with `begin` to
+    /// where it is to be.
     pub fn gather(&self, count: usize, mut begin: impl FnMut(&[Socket]) -> Result<()>) -> Result<Vec<Socket>> {
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
@@ -132,8 +135,9 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(number as u64), flags)?)
     }
 
-    /// What is ready, some at least. It asks again and again, and never sleeps: whoever sleeps has to be woken, which is an
-    /// interrupt to another core, and would be the server's to pay for, the slower ones' most.
+    /// What is ready, some at least. It asks again and again, and never sleeps: whoever sleeps has
+    /// to be woken, which is an interrupt to another core, and would be the server's to pay for,
+    /// the slower ones' most.
     fn wait(&mut self) -> Result<impl Iterator<Item = (usize, epoll::EventFlags)> + use<>> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut since = None;

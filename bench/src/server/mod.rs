@@ -119,7 +119,8 @@ impl Server {
     }
 }
 
-/// Starts one that takes a path for its Unix socket, and prints `listening URL` for each of its three.
+/// Starts one that takes a path for its Unix socket, and prints `listening URL` for each of its
+/// three.
 fn announcing(bench: &Bench, mut command: Command) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     let (process, lines) = spawn(bench, command.arg(folder.path().join("echo.sock")))?;

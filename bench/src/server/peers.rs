@@ -1,4 +1,5 @@
-//! What people would run instead. Each is the plainest program that its own documentation would have one write.
+//! What people would run instead. Each is the plainest program that its own documentation would
+//! have one write.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -15,8 +15,8 @@ use crate::report::LogStyle;
 use crate::session::child;
 use crate::supervisor::Plan;
 
-/// Serves sockets with handlers in WebAssembly: each connection in a sandbox of its own, handlers replaced while they
-/// serve.
+/// Serves sockets with handlers in WebAssembly: each connection in a sandbox of its own, handlers
+/// replaced while they serve.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
@@ -256,7 +256,8 @@ impl Run {
     /// # Errors
     /// No such file, or a configuration or manifest that is wrong.
     pub fn resolve(mut self) -> Result<ServeOptions, ConfigError> {
-        // `--listen URL… FILE` reads as well as `FILE --listen URL…`, though clap takes FILE for one more URL then.
+        // `--listen URL… FILE` reads as well as `FILE --listen URL…`, though clap takes FILE for
+        // one more URL then.
         let last_is_no_url =
             |listen: &[String]| listen.len() > 1 && listen.last().is_some_and(|url| !url.contains("://"));
         if self.file.is_none() && last_is_no_url(&self.listen) {
@@ -307,7 +308,8 @@ impl New {
     }
 }
 
-/// Whether the folder is there now. One that is not may come later, if there is a place for it to come to.
+/// Whether the folder is there now. One that is not may come later, if there is a place for it to
+/// come to.
 fn folder_is_there(dir: &Path) -> Result<bool, ConfigError> {
     let wrong = |what: String| Err(ConfigError::new(dir.display(), what));
     match fs::metadata(dir) {
@@ -339,8 +341,8 @@ fn folder_is_there(dir: &Path) -> Result<bool, ConfigError> {
     }
 }
 
-/// An operator's manifest that is wrong ends a start, as wrong configuration does everywhere; once the host serves, it
-/// costs no more than itself.
+/// An operator's manifest that is wrong ends a start, as wrong configuration does everywhere; once
+/// the host serves, it costs no more than itself.
 fn check_manifests(dir: &Path) -> Result<(), ConfigError> {
     let found = Folder::new(PluginSource::Folder(dir.to_owned())).scan();
     let found = found.map_err(|error| ConfigError::new(dir.display(), error))?;

@@ -31,13 +31,14 @@ pub struct ServeOptions {
 /// Serves until told to stop, on `sockets` where plugins ask for their addresses.
 ///
 /// # Errors
-/// The machine does not give what serving takes, or a host that is to be replaced does not give its sockets.
+/// The machine does not give what serving takes, or a host that is to be replaced does not give its
+/// sockets.
 pub fn serve(host: ServeOptions, sockets: Vec<PassedSocket>) -> anyhow::Result<ExitCode> {
     serve_beside(host, sockets, |_| future::ready(()))
 }
 
-/// Serves as [`serve`] does, with `work` beside it. That has to end when its token is cancelled, which is when the host
-/// begins to stop.
+/// Serves as [`serve`] does, with `work` beside it. That has to end when its token is cancelled,
+/// which is when the host begins to stop.
 ///
 /// # Errors
 /// As [`serve`].
@@ -91,8 +92,8 @@ pub fn serve_beside<W: Future<Output = ()> + Send + 'static>(
         work.await.context("the work beside serving panicked")?;
         end
     });
-    // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts down would tell them
-    // of errors that never were.
+    // Sessions that a stop does not wait for go on until the process is gone. A runtime that shuts
+    // down would tell them of errors that never were.
     std::mem::forget(runtime);
     Ok(match end? {
         End::Stopped => ExitCode::SUCCESS,

@@ -13,8 +13,9 @@ use super::zone::{Wrong, socket_addr};
 /// The families socketserver knows, as URL schemes.
 const SCHEMES: [&str; 4] = ["tcp", "udp", "unix", "unixgram"];
 
-/// Where a server listens: `tcp://127.0.0.1:9999`, `udp://[::]:0`, `unix:///run/x.sock`, `unixgram://@abstract`. Port 0
-/// leaves the choice to the kernel; a Unix name with `@` in front is in Linux's abstract namespace, without a file.
+/// Where a server listens: `tcp://127.0.0.1:9999`, `udp://[::]:0`, `unix:///run/x.sock`,
+/// `unixgram://@abstract`. Port 0 leaves the choice to the kernel; a Unix name with `@` in front is
+/// in Linux's abstract namespace, without a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum ListenAddress {

@@ -1,4 +1,5 @@
-//! Reading what stands where a plugin or its settings are expected, whatever it is, and not before its writer is done.
+//! Reading what stands where a plugin or its settings are expected, whatever it is, and not before
+//! its writer is done.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
@@ -16,14 +17,17 @@ use super::units::Size;
 pub const WRITING: Duration = Duration::from_secs(10);
 /// How often a file that is being written is looked at.
 pub const LOOK: Duration = Duration::from_millis(50);
-/// How long after its last change a file counts as written, where nobody can tell whether it is open.
+/// How long after its last change a file counts as written, where nobody can tell whether it is
+/// open.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// Reads a regular file of `most` bytes at the most. Never waits, as opening a FIFO does, and touches no device.
+/// Reads a regular file of `most` bytes at the most. Never waits, as opening a FIFO does, and
+/// touches no device.
 ///
 /// # Errors
-/// Those of stat(2), open(2) and read(2); what is no regular file; a larger one, without reading it; no memory for it; and
-/// `ResourceBusy` for one that somebody is writing: a part of it may read like the whole.
+/// Those of stat(2), open(2) and read(2); what is no regular file; a larger one, without reading
+/// it; no memory for it; and `ResourceBusy` for one that somebody is writing: a part of it may read
+/// like the whole.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Opened::open(path)?.read(most)
 }
@@ -47,7 +51,8 @@ pub fn is_being_written(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ResourceBusy
 }
 
-/// A regular file that nobody is writing. Where the system grants a lease, nobody begins to before this is dropped.
+/// A regular file that nobody is writing. Where the system grants a lease, nobody begins to before
+/// this is dropped.
 pub struct Opened {
     file: File,
     stamp: Stamp,
@@ -66,7 +71,8 @@ impl Opened {
         let is_written = match lease(&file) {
             Lease::Granted => true,
             Lease::Refused => false,
-            // Nobody tells. A file that stood still for a while is most likely whole, and so is one of a time to come.
+            // Nobody tells. A file that stood still for a while is most likely whole, and so is one
+            // of a time to come.
             Lease::Unknown => {
                 let now = Instant::now();
                 !Stamp::of(&metadata).is_younger_than(SETTLE_TIME, now.checked_sub(SETTLE_TIME).unwrap_or(now))
@@ -104,8 +110,8 @@ impl Opened {
     }
 }
 
-/// The folders in which a change can have this path lead elsewhere: those of every link on the way to what it leads to now,
-/// and that of its end.
+/// The folders in which a change can have this path lead elsewhere: those of every link on the way
+/// to what it leads to now, and that of its end.
 pub fn places_of(path: &Path) -> Vec<PathBuf> {
     /// As many as the kernel follows.
     const LINKS: usize = 40;
@@ -181,7 +187,8 @@ impl Stamp {
     }
 }
 
-/// What the kernel says to a read lease (fcntl(2), "Leases"), which it grants on a file that nobody has open for writing.
+/// What the kernel says to a read lease (fcntl(2), "Leases"), which it grants on a file that nobody
+/// has open for writing.
 enum Lease {
     /// Nobody writes; and until the file is closed here, open(2) for writing waits.
     Granted,
@@ -195,8 +202,9 @@ fn lease(file: &File) -> Lease {
     const F_SETSIG: libc::c_int = 10;
     let fd = file.as_raw_fd();
     #[expect(unsafe_code, reason = "no crate here has a safe form of leases")]
-    // SAFETY: the descriptor is open, and both commands take an integer. The signal for a lease that others wait for is
-    // made one that is ignored unless somebody handles it, as the usual one would end the process.
+    // SAFETY: the descriptor is open, and both commands take an integer. The signal for a lease
+    // that others wait for is made one that is ignored unless somebody handles it, as the usual one
+    // would end the process.
     let granted = unsafe {
         libc::fcntl(fd, F_SETSIG, libc::SIGURG) == 0 && libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0
     };

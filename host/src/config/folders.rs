@@ -1,5 +1,5 @@
-//! Folders that the operator grants: opened when the manifest is read, and held from then on, so that it does not matter what becomes
-//! of their names afterwards.
+//! Folders that the operator grants: opened when the manifest is read, and held from then on, so
+//! that it does not matter what becomes of their names afterwards.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -40,11 +40,13 @@ pub struct GrantedFolder {
 static HELD: Mutex<Vec<Weak<GrantedFolder>>> = Mutex::new(Vec::new());
 
 impl GrantedFolder {
-    /// Opens the folder at `path`, which `by` grants. Links may lie on the way, for the operator has put them there; not in a folder that
-    /// some plugin may write to, where it could put them as well.
+    /// Opens the folder at `path`, which `by` grants. Links may lie on the way, for the operator
+    /// has put them there; not in a folder that some plugin may write to, where it could put them
+    /// as well.
     ///
     /// # Errors
-    /// In words that follow the path: there is no folder, it may not be opened, or a plugin could change where the path leads.
+    /// In words that follow the path: there is no folder, it may not be opened, or a plugin could
+    /// change where the path leads.
     pub(super) fn open(path: &Path, by: &Path, writable: bool) -> Result<Arc<Self>, String> {
         let (held, links) = walk(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "is no folder".to_owned(),
@@ -66,7 +68,8 @@ impl GrantedFolder {
         Ok(folder)
     }
 
-    /// Whether no link on the way to this folder lies in the other, where that one may be written to.
+    /// Whether no link on the way to this folder lies in the other, where that one may be written
+    /// to.
     ///
     /// # Errors
     /// In words that follow the path of one of the two.

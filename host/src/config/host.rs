@@ -23,7 +23,8 @@ struct HostFile {
 /// Host-wide settings, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostConfig {
-    /// Sessions at once over all servers; none leaves it at what the machine allows. Read at start only.
+    /// Sessions at once over all servers; none leaves it at what the machine allows. Read at start
+    /// only.
     pub max_connections: Option<u32>,
     /// How often the folder is looked at when no event came.
     pub rescan: Duration,

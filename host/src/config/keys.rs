@@ -1,5 +1,5 @@
-//! Every key of a manifest and of `wharf.toml`: what it takes, its default, and what it means. The settings page and the JSON schema
-//! are made of this.
+//! Every key of a manifest and of `wharf.toml`: what it takes, its default, and what it means. The
+//! settings page and the JSON schema are made of this.
 
 use serde_json::{Map, Value, json};
 

@@ -1,5 +1,6 @@
-//! The manifest's layers, as they were written. The file beside the plugin overrides, key by key, the section inside
-//! it, which overrides `[defaults]` of `wharf.toml`, which overrides what is built in here.
+//! The manifest's layers, as they were written. The file beside the plugin overrides, key by key,
+//! the section inside it, which overrides `[defaults]` of `wharf.toml`, which overrides what is
+//! built in here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -144,7 +145,8 @@ pub struct DirGrant {
     pub guest: String,
     #[serde(default)]
     pub access: Access,
-    /// The folder itself. Its path is of no use once the manifest is read: what it leads to may be another's to say.
+    /// The folder itself. Its path is of no use once the manifest is read: what it leads to may be
+    /// another's to say.
     #[serde(skip)]
     pub folder: Option<Arc<GrantedFolder>>,
 }
@@ -173,7 +175,8 @@ impl TryFrom<String> for Network {
     }
 }
 
-/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`, as IPv4 clients are known by their own addresses wherever they come.
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`, as IPv4 clients are known by their own addresses wherever
+/// they come.
 fn canonical(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(v6) => match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
@@ -220,7 +223,8 @@ pub enum ManifestOrigin<'a> {
     Plugin(&'a str),
 }
 
-/// What the host itself says of a client, or may say one day: UCSPI's variables, and those that servers with TLS set.
+/// What the host itself says of a client, or may say one day: UCSPI's variables, and those that
+/// servers with TLS set.
 const OF_THE_HOST: [&str; 10] = [
     "TCPLOCAL",
     "TCPREMOTE",
@@ -237,7 +241,8 @@ const OF_THE_HOST: [&str; 10] = [
 /// Where OpenSSL and others look for certificates: no server says anything of a client by these.
 const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Whether the operator may set a variable: a guest that reads one of the host's has to find what the host says there.
+/// Whether the operator may set a variable: a guest that reads one of the host's has to find what
+/// the host says there.
 fn check_variable(name: &str, value: &str) -> Result<(), &'static str> {
     let of_the_host = name == "PROTO"
         || OF_THE_HOST.iter().any(|start| name.starts_with(start))
@@ -257,7 +262,8 @@ impl ManifestFile {
     /// Reads one layer.
     ///
     /// # Errors
-    /// Text that is no manifest, or, from a plugin, one that asks for what only the operator may give.
+    /// Text that is no manifest, or, from a plugin, one that asks for what only the operator may
+    /// give.
     pub fn parse(text: &str, origin: ManifestOrigin<'_>) -> Result<Self, ConfigError> {
         match origin {
             ManifestOrigin::Operator(path) => {
@@ -273,7 +279,8 @@ impl ManifestFile {
         }
     }
 
-    /// Takes what the operator's file at `path` grants: folders, which are relative to it and have to be there, and variables.
+    /// Takes what the operator's file at `path` grants: folders, which are relative to it and have
+    /// to be there, and variables.
     pub(super) fn based_in(mut self, path: &Path) -> Result<Self, ConfigError> {
         let base = path.parent().unwrap_or(Path::new(""));
         let file = path.display();

@@ -1,4 +1,5 @@
-//! What the operator wrote, from raw text to resolved settings: the one place where either is known.
+//! What the operator wrote, from raw text to resolved settings: the one place where either is
+//! known.
 
 mod address;
 pub mod file;
@@ -29,7 +30,8 @@ pub use text::{ConfigError, MAX_TEXT_BYTES, read_when_written};
 pub use units::{Size, Span};
 pub use zone::{Wrong, socket_addr};
 
-/// The most bytes of a word for which a near one is looked for, which takes time and memory for each of them.
+/// The most bytes of a word for which a near one is looked for, which takes time and memory for
+/// each of them.
 const LONGEST_WORD: usize = 100;
 
 /// The known word that `word` was probably meant to be; none where nothing is near.

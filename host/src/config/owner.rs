@@ -47,8 +47,8 @@ impl TryFrom<String> for Group {
     }
 }
 
-/// passwd(5) and group(5) both have the name first and the number third. Names from elsewhere, such as LDAP, have to be
-/// given as numbers.
+/// passwd(5) and group(5) both have the name first and the number third. Names from elsewhere, such
+/// as LDAP, have to be given as numbers.
 fn number(text: &str, file: &str) -> Option<u32> {
     text.parse().ok().or_else(|| {
         let entries = fs::read_to_string(file).ok()?;

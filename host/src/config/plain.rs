@@ -14,8 +14,9 @@ pub fn bounded(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The reason as one line of plain text. What stands in a plugin, names of exports for one, may hold anything, and is
-/// not to move an operator's cursor, nor to be read in another order than it is written in.
+/// The reason as one line of plain text. What stands in a plugin, names of exports for one, may
+/// hold anything, and is not to move an operator's cursor, nor to be read in another order than it
+/// is written in.
 pub fn one_line(reason: &dyn Display) -> String {
     let mut line = String::new();
     for c in reason.to_string().chars() {
@@ -28,10 +29,11 @@ pub fn one_line(reason: &dyn Display) -> String {
     line
 }
 
-/// Whether a character shows itself and nothing else: no control character, and no formatting one either, as those are that turn
-/// the direction of text, have no width, or separate lines.
+/// Whether a character shows itself and nothing else: no control character, and no formatting one
+/// either, as those are that turn the direction of text, have no width, or separate lines.
 pub fn is_plain(c: char) -> bool {
-    // std's tables are those by which it escapes text. A combining character is escaped only where nothing precedes it.
+    // std's tables are those by which it escapes text. A combining character is escaped only where
+    // nothing precedes it.
     let mut buffer = [b'a'; 5];
     let length = 1 + c.encode_utf8(&mut buffer[1..]).len();
     let escaped = str::from_utf8(&buffer[..length]).is_ok_and(|pair| pair.escape_debug().nth(2).is_some());

@@ -1,4 +1,5 @@
-//! A plugin's settings: its manifest's layers put together, with what is built in where none of them says.
+//! A plugin's settings: its manifest's layers put together, with what is built in where none of
+//! them says.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ pub struct Settings {
     /// Generations that may have sessions at once, the current one among them.
     pub max_generations: u32,
     pub per_source: PerSource,
-    /// Whether a connection's sandbox is made only when its client's first byte has come, or its end.
+    /// Whether a connection's sandbox is made only when its client's first byte has come, or its
+    /// end.
     pub instance_on_first_byte: bool,
     /// Whether a stop waits for the sessions that are threads or processes.
     pub joined: bool,
@@ -108,9 +110,11 @@ pub struct UnixSettings {
 pub struct Timeouts {
     /// The sandbox's making, `verify-request` and `setup` together.
     pub setup: Duration,
-    /// Waiting for a quiet client: from the first wait after a byte last went through, over however many waits, until the next one does.
+    /// Waiting for a quiet client: from the first wait after a byte last went through, over however
+    /// many waits, until the next one does.
     pub idle: Duration,
-    /// What a session still gets once its client is gone and it takes no more of what that one sent.
+    /// What a session still gets once its client is gone and it takes no more of what that one
+    /// sent.
     pub gone: Duration,
     /// `handle` as a whole.
     pub handle: Duration,
@@ -137,13 +141,15 @@ pub struct Grants {
     pub send_to: Vec<IpNet>,
 }
 
-/// The most addresses of one plugin. What goes over all of them, at each change of a manifest, takes no time to speak of.
+/// The most addresses of one plugin. What goes over all of them, at each change of a manifest,
+/// takes no time to speak of.
 const ADDRESSES: usize = 1024;
 
 impl Settings {
     const LIMITS: Limits = Limits { memory: 64 << 20, cpu: Duration::from_secs(10) };
 
-    /// Puts the layers together. `beside` is the operator's file for this plugin, `inside` the plugin's own section.
+    /// Puts the layers together. `beside` is the operator's file for this plugin, `inside` the
+    /// plugin's own section.
     ///
     /// # Errors
     /// No address at all; a plugin's own section that raises the operator's limits.
@@ -179,7 +185,8 @@ impl Settings {
             }
         }
 
-        // Beside the operator's `[defaults]`, a plugin may turn more clients away, but let no more in.
+        // Beside the operator's `[defaults]`, a plugin may turn more clients away, but let no more
+        // in.
         let allow = operator.allow.or_else(|| inside.allow.clone()).map(networks);
         let own = inside.deny.clone().filter(|_| beside.deny.is_none());
         let deny = [operator.deny, own].into_iter().flatten().flat_map(networks).collect();
@@ -264,7 +271,8 @@ impl Settings {
         })
     }
 
-    /// Whether the lists let a client at this address in: `deny` wins, and where there is an `allow` it has to name it.
+    /// Whether the lists let a client at this address in: `deny` wins, and where there is an
+    /// `allow` it has to name it.
     pub fn admits(&self, client: SocketAddr) -> Result<(), &'static str> {
         // An IPv4 client on an IPv6 listener is the IPv4 client that the lists speak of.
         let ip = client.ip().to_canonical();

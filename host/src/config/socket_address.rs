@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::plain::is_plain;
 
-/// One end of a socket. Internet addresses come by `From`, which makes IPv4 of what an IPv6 socket has of it.
+/// One end of a socket. Internet addresses come by `From`, which makes IPv4 of what an IPv6 socket
+/// has of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketAddress {
     Inet(SocketAddr),
@@ -15,10 +16,12 @@ pub enum SocketAddress {
     Unix(Option<UnixName>),
 }
 
-/// A Unix socket's name, byte for byte. Both kinds are written as text in logs and to guests: what begins with `@` is abstract.
+/// A Unix socket's name, byte for byte. Both kinds are written as text in logs and to guests: what
+/// begins with `@` is abstract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnixName {
-    /// A file's path. A client may have bound itself to a relative one, which only its own folder leads to.
+    /// A file's path. A client may have bound itself to a relative one, which only its own folder
+    /// leads to.
     Path(Vec<u8>),
     /// In Linux's abstract namespace, without the NUL in front.
     Abstract(Vec<u8>),
@@ -47,8 +50,8 @@ impl fmt::Display for UnixName {
 }
 
 impl SocketAddress {
-    /// Whether this is what a guest wrote that meant `other`, of which it was told in text: perhaps without its zone, and with a
-    /// Unix name that is no UTF-8 made some.
+    /// Whether this is what a guest wrote that meant `other`, of which it was told in text: perhaps
+    /// without its zone, and with a Unix name that is no UTF-8 made some.
     pub fn means(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Inet(a), Self::Inet(b)) => {
@@ -73,7 +76,8 @@ pub fn ip_text(addr: &SocketAddr) -> String {
 }
 
 impl From<SocketAddr> for SocketAddress {
-    /// A socket of both families has IPv4 clients as `::ffff:192.0.2.1`; they are what they are on any other socket.
+    /// A socket of both families has IPv4 clients as `::ffff:192.0.2.1`; they are what they are on
+    /// any other socket.
     fn from(addr: SocketAddr) -> Self {
         Self::Inet(match addr.ip().to_canonical() {
             IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),

@@ -1,4 +1,5 @@
-//! From TOML text to a typed file, with errors of one line: file, line, key, what is wrong, what would be right.
+//! From TOML text to a typed file, with errors of one line: file, line, key, what is wrong, what
+//! would be right.
 
 use std::io;
 use std::path::Path;
@@ -82,8 +83,9 @@ fn text(path: &Path, read: io::Result<Vec<u8>>) -> Result<Option<String>, Config
     }
 }
 
-/// serde's ``unknown field `lisen`, expected one of `listen`, `backlog` `` with the nearest one picked out. Its words
-/// are no contract of serde's; the test below tells if they change, and the plain message is shown where they do.
+/// serde's ``unknown field `lisen`, expected one of `listen`, `backlog` `` with the nearest one
+/// picked out. Its words are no contract of serde's; the test below tells if they change, and the
+/// plain message is shown where they do.
 fn unknown_key(message: &str) -> Option<String> {
     let list = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
     let words: Vec<&str> = list.split('`').skip(1).step_by(2).collect();

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A wait's length: `"500ms"`, `"10s"`, `"5m"`, `"1h"`, `"1d"`. From 1 ms to 365 days; nothing waits without end.
+/// A wait's length: `"500ms"`, `"10s"`, `"5m"`, `"1h"`, `"1d"`. From 1 ms to 365 days; nothing
+/// waits without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(pub Duration);
@@ -79,7 +80,8 @@ impl TryFrom<String> for ProbeSpan {
     }
 }
 
-/// How many keepalive probes go unanswered before a client is gone: 127 at most (tcp(7)); 0 sends none.
+/// How many keepalive probes go unanswered before a client is gone: 127 at most (tcp(7)); 0 sends
+/// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u64")]
 pub(super) struct ProbeCount(pub(super) u32);

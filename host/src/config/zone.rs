@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
-/// The number of a zone, which is written as that or as an interface's name; none if there is no such interface.
+/// The number of a zone, which is written as that or as an interface's name; none if there is no
+/// such interface.
 pub(super) fn index(zone: &str) -> Option<u32> {
     let look_up = || -> io::Result<u32> {
         // Any socket will do, says netdevice(7).

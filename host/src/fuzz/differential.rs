@@ -1,10 +1,11 @@
-//! Random handlers, each run in every way that the host has for it: nothing that a client, the log or the counts can see may tell one
-//! way from another.
+//! Random handlers, each run in every way that the host has for it: nothing that a client, the log
+//! or the counts can see may tell one way from another.
 //!
-//! A program is a random module ([`module`]) in a random form ([`component`]), and some clients ([`client`]). What a component does in a sandbox of
-//! its own is the model. The same has to come of it as one module: in a sandbox that is put back after each
-//! session, in one that is made anew from code that another process was given, with sessions one after the other and at once.
-//! And where the plugin asks for instances that are reused, both ways have to keep the same.
+//! A program is a random module ([`module`]) in a random form ([`component`]), and some clients
+//! ([`client`]). What a component does in a sandbox of its own is the model. The same has to come
+//! of it as one module: in a sandbox that is put back after each session, in one that is made anew
+//! from code that another process was given, with sessions one after the other and at once. And
+//! where the plugin asks for instances that are reused, both ways have to keep the same.
 
 mod choices;
 mod client;
@@ -44,7 +45,8 @@ pub struct Totals {
     pub sessions: AtomicU64,
     /// Differences that were not seen again.
     pub unsteady: AtomicU64,
-    /// Programs of which a reused instance says something else than a fresh one: what shows that a leak would be seen.
+    /// Programs of which a reused instance says something else than a fresh one: what shows that a
+    /// leak would be seen.
     pub telling: AtomicU64,
     /// Draws of random bytes, no two of them the same.
     pub draws: AtomicU64,
@@ -94,7 +96,8 @@ impl Sample {
         Self::with(data, false)
     }
 
-    /// One that can be compared over sockets: its clients say all at once, and nothing depends on a clock or on an address.
+    /// One that can be compared over sockets: its clients say all at once, and nothing depends on a
+    /// clock or on an address.
     pub fn plain(data: &[u8]) -> Self {
         Self::with(data, true)
     }
@@ -144,7 +147,8 @@ impl Sample {
         ManifestFile::parse(&text, beside).expect("a manifest")
     }
 
-    /// What its clients say, all at once, and what each is answered by the component. None if it is no plugin.
+    /// What its clients say, all at once, and what each is answered by the component. None if it is
+    /// no plugin.
     ///
     /// # Panics
     /// It is not [plain](Self::plain).

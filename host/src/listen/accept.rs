@@ -11,8 +11,8 @@ use super::listener::{Incoming, Listener};
 use super::quota::RequestQuota;
 use super::sources::SourcePlace;
 
-/// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing is accepted, and
-/// the kernel's backlog holds who comes: back-pressure, not errors.
+/// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing
+/// is accepted, and the kernel's backlog holds who comes: back-pressure, not errors.
 #[derive(Clone)]
 pub struct ConnectionLimits {
     pub host: Arc<Semaphore>,
@@ -31,7 +31,8 @@ pub struct Permit {
 }
 
 impl ConnectionLimits {
-    /// The server's first, so that a server at its own cap keeps nothing from the others while it waits.
+    /// The server's first, so that a server at its own cap keeps nothing from the others while it
+    /// waits.
     async fn permit(&self) -> Permit {
         const OPEN: &str = "the semaphores are never closed";
         if let Some(permit) = self.permit_at_once() {
@@ -64,8 +65,9 @@ impl Permit {
         self.place = place;
     }
 
-    /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever waits for its end is to
-    /// find the session begun. It comes back if the session is over by then, and there is no budget.
+    /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever
+    /// waits for its end is to find the session begun. It comes back if the session is over by
+    /// then, and there is no budget.
     fn hand_over(mut self, arrival: Incoming, arrived: impl FnOnce(Incoming, Self) -> Option<Self>) -> Option<Self> {
         let budget = self.budget.take();
         let back = arrived(arrival, self);
@@ -82,11 +84,12 @@ impl Permit {
 /// How many requests are taken one after the other before others on this thread have their turn.
 const IN_A_ROW: usize = 32;
 
-/// Accepts and hands over requests until `stop`; then once more what the kernel had accepted already, because those
-/// clients were told that they are connected.
+/// Accepts and hands over requests until `stop`; then once more what the kernel had accepted
+/// already, because those clients were told that they are connected.
 ///
-/// `arrived` must not wait: whatever is slow belongs into the session's own task. It is told how many were taken before this one
-/// since the loop last waited, and gives the permit back if the session is over already.
+/// `arrived` must not wait: whatever is slow belongs into the session's own task. It is told how
+/// many were taken before this one since the loop last waited, and gives the permit back if the
+/// session is over already.
 pub async fn accept_until(
     listener: &Listener,
     caps: &ConnectionLimits,
@@ -102,7 +105,8 @@ pub async fn accept_until(
         };
         let Some(permit) = permit else { return }; // The runtime is going.
         let (mut permit, mut pause) = (Some(permit), None);
-        // To ask each time whether to stop, and whether somebody is there, would be locks and a system call more a request.
+        // To ask each time whether to stop, and whether somebody is there, would be locks and a
+        // system call more a request.
         for before in 0..IN_A_ROW {
             let Some(taken) = permit.take().or_else(|| caps.permit_at_once()) else { break };
             match listener.try_take() {
@@ -148,8 +152,8 @@ impl Trouble {
         }
     }
 
-    /// How long to wait before the next accept; none for an error that was that one connection's own, which accept(2)
-    /// says to treat like "try again".
+    /// How long to wait before the next accept; none for an error that was that one connection's
+    /// own, which accept(2) says to treat like "try again".
     fn after(&mut self, error: &std::io::Error, listener: &Listener) -> Option<Duration> {
         let address = listener.address();
         match error.raw_os_error().map(Errno::from_raw_os_error) {
@@ -171,7 +175,8 @@ impl Trouble {
                 None
             }
             Some(_) => {
-                // Out of descriptors or memory: once a streak is enough, the log has the same limits.
+                // Out of descriptors or memory: once a streak is enough, the log has the same
+                // limits.
                 if self.pause.is_none() {
                     tracing::error!(%address, %error, "can't accept; trying again until it works");
                 }

@@ -13,7 +13,8 @@ use socket2::{Socket, Type};
 use super::socket_store::PassedSocket;
 use crate::config::{ConfigError, ListenAddress};
 
-/// What tells of the sockets. Not for children, whom it would tell of descriptors that they do not have.
+/// What tells of the sockets. Not for children, whom it would tell of descriptors that they do not
+/// have.
 pub const VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 
 /// The first descriptor, `SD_LISTEN_FDS_START`.
@@ -22,11 +23,12 @@ const FIRST: RawFd = 3;
 /// Whether the sockets have been taken: each has one owner.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The sockets that this process was started with, the first time that it asks, which has to be before anything else is opened. None
-/// after that.
+/// The sockets that this process was started with, the first time that it asks, which has to be
+/// before anything else is opened. None after that.
 ///
 /// # Errors
-/// The variables are not as sd_listen_fds(3) has them, or a descriptor is no socket that can be served.
+/// The variables are not as sd_listen_fds(3) has them, or a descriptor is no socket that can be
+/// served.
 pub fn sockets() -> Result<Vec<PassedSocket>, ConfigError> {
     let Some(count) = variable("LISTEN_FDS") else { return Ok(Vec::new()) };
     if TAKEN.swap(true, Ordering::Relaxed) {
@@ -60,8 +62,8 @@ fn variable(name: &str) -> Option<String> {
 
 fn take(descriptor: RawFd) -> Result<OwnedFd, String> {
     #[expect(unsafe_code, reason = "descriptors that a process is born with have no owner yet")]
-    // SAFETY: of one that is not open, the kernel says so, and nothing else is done with it. Of one that is, nobody else
-    // knows: it was there before anything was opened, and is taken once.
+    // SAFETY: of one that is not open, the kernel says so, and nothing else is done with it. Of one
+    // that is, nobody else knows: it was there before anything was opened, and is taken once.
     let owned = unsafe {
         fcntl_setfd(BorrowedFd::borrow_raw(descriptor), FdFlags::CLOEXEC).map_err(|_| "is not open".to_owned())?;
         OwnedFd::from_raw_fd(descriptor)

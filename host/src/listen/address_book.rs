@@ -1,5 +1,6 @@
-//! Which plugin has which address. Within one host an address has one plugin, whatever the kernel would allow: where
-//! two sockets share a port (`SO_REUSEPORT`), each gets some of the other's clients.
+//! Which plugin has which address. Within one host an address has one plugin, whatever the kernel
+//! would allow: where two sockets share a port (`SO_REUSEPORT`), each gets some of the other's
+//! clients.
 
 use std::collections::HashMap;
 use std::io;
@@ -42,8 +43,8 @@ pub struct Claim {
 }
 
 impl AddressBook {
-    /// Enters an address for a plugin, before it is bound. Port 0 is entered once it is bound: the kernel chooses one
-    /// that nobody has.
+    /// Enters an address for a plugin, before it is bound. Port 0 is entered once it is bound: the
+    /// kernel chooses one that nobody has.
     ///
     /// # Errors
     /// `AddrInUse`: another plugin has it, or one that overlaps with it.
@@ -59,8 +60,8 @@ impl AddressBook {
         Ok(Claim { ports: self.clone(), number, place })
     }
 
-    /// Says whose the address is, where `error` says that it is taken and it is one of ours: one plugin may list
-    /// addresses that overlap, which the kernel has to allow.
+    /// Says whose the address is, where `error` says that it is taken and it is one of ours: one
+    /// plugin may list addresses that overlap, which the kernel has to allow.
     pub fn explain(&self, asked: &ListenAddress, claim: &Claim, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::AddrInUse {
             return error;

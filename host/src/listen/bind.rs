@@ -14,18 +14,21 @@ use crate::config::{ListenAddress, SocketSettings};
 /// Binds `address`.
 ///
 /// # Errors
-/// Those of socket(2) and bind(2). `AddrInUse` for a Unix socket whose server lives, or a file that is no socket.
+/// Those of socket(2) and bind(2). `AddrInUse` for a Unix socket whose server lives, or a file that
+/// is no socket.
 pub(super) fn bind(address: &ListenAddress, settings: &SocketSettings) -> io::Result<Bound> {
     match address {
         ListenAddress::Tcp(addr) | ListenAddress::Udp(addr) => {
             let kind = if matches!(address, ListenAddress::Tcp(_)) { Type::STREAM } else { Type::DGRAM };
             let socket = Socket::new(Domain::for_address(*addr), kind.nonblocking(), None)?;
-            // For TCP: a server that went a moment ago leaves connections in TIME_WAIT behind, which must not keep the
-            // port. For UDP it would let two servers share one, and the second take all.
+            // For TCP: a server that went a moment ago leaves connections in TIME_WAIT behind,
+            // which must not keep the port. For UDP it would let two servers share one, and the
+            // second take all.
             socket.set_reuse_address(settings.reuse_address && kind == Type::STREAM)?;
             socket.set_reuse_port(settings.reuse_port)?;
             if addr.is_ipv6() {
-                // [::] means IPv6 alone, whatever net.ipv6.bindv6only says, so that 0.0.0.0 can stand beside it.
+                // [::] means IPv6 alone, whatever net.ipv6.bindv6only says, so that 0.0.0.0 can
+                // stand beside it.
                 socket.set_only_v6(true)?;
             }
             if kind == Type::STREAM {
@@ -51,7 +54,8 @@ fn bind_unix(address: &ListenAddress, path: &Path, kind: Type, settings: &Socket
         socket.bind(&abstract_address(name)?)?;
         return Ok(Bound { socket, address, file: None, loan: None });
     }
-    // On Linux the file gets the socket's own mode, less the umask: nobody is let in before the mode below is set.
+    // On Linux the file gets the socket's own mode, less the umask: nobody is let in before the
+    // mode below is set.
     rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(settings.unix.mode))?;
     let name = SockAddr::unix(path)?;
     match socket.bind(&name) {

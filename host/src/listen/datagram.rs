@@ -17,7 +17,8 @@ use tokio::io::unix::AsyncFd;
 use super::message::{self, Ancillary};
 use crate::config::{ListenAddress, SocketAddress, UnixName};
 
-/// The largest datagram there is: what UDP's 16-bit length leaves. Unix sockets carry more, if their buffers do.
+/// The largest datagram there is: what UDP's 16-bit length leaves. Unix sockets carry more, if
+/// their buffers do.
 const MAX_DATAGRAM: usize = 64 * 1024;
 
 thread_local! {
@@ -28,7 +29,8 @@ thread_local! {
 pub struct Datagrams {
     socket: AsyncFd<Socket>,
     max_packet_size: AtomicU32,
-    /// Whether it is bound to all addresses of the machine, so that it has to be said which one an answer comes from.
+    /// Whether it is bound to all addresses of the machine, so that it has to be said which one an
+    /// answer comes from.
     any: bool,
     /// How many datagrams were received.
     received: AtomicU32,
@@ -36,7 +38,8 @@ pub struct Datagrams {
     dropped: AtomicU32,
 }
 
-/// Of so many datagrams the kernel is asked once how many it had to drop: to hear of it with each costs half as much again.
+/// Of so many datagrams the kernel is asked once how many it had to drop: to hear of it with each
+/// costs half as much again.
 const ASKED: u32 = 16;
 
 /// One datagram, with the socket it came on.
@@ -46,7 +49,8 @@ pub struct Packet {
     /// The address that it was sent to.
     pub server: SocketAddress,
     pub socket: Arc<Datagrams>,
-    /// How many the kernel had dropped, for want of room in the socket's queue, since it last told of it.
+    /// How many the kernel had dropped, for want of room in the socket's queue, since it last told
+    /// of it.
     pub dropped: u32,
 }
 
@@ -95,7 +99,8 @@ impl Datagrams {
         Ok(Packet { bytes, client, server, socket: self.clone(), dropped })
     }
 
-    /// Sends one datagram, from the address `from` if it is bound to all of them; `WouldBlock` if the kernel has no room for it now.
+    /// Sends one datagram, from the address `from` if it is bound to all of them; `WouldBlock` if
+    /// the kernel has no room for it now.
     ///
     /// # Errors
     /// Those of sendmsg(2); `NotFound` for a Unix client that has no name to answer to.

@@ -27,8 +27,8 @@ pub enum Incoming {
 }
 
 impl Incoming {
-    /// A request that another process of this program took, with the socket that was inherited from it: the connection,
-    /// or what the packet came on.
+    /// A request that another process of this program took, with the socket that was inherited from
+    /// it: the connection, or what the packet came on.
     ///
     /// # Errors
     /// The descriptor is no such socket.
@@ -66,8 +66,9 @@ impl Incoming {
 
 /// A bound socket that requests arrive on: a listening one, or one for datagrams.
 ///
-/// It is an [`AsyncFd`] and no `tokio::net::TcpListener` because the accept loop has to know that a client is there
-/// *before* it takes a permit: a thousand idle listeners would hold a thousand permits else.
+/// It is an [`AsyncFd`] and no `tokio::net::TcpListener` because the accept loop has to know that a
+/// client is there *before* it takes a permit: a thousand idle listeners would hold a thousand
+/// permits else.
 pub struct Listener {
     kind: Kind,
     /// With the port the kernel chose.
@@ -85,7 +86,8 @@ enum Kind {
 }
 
 impl Listener {
-    /// Takes the socket over that was inherited for this plugin's `address`, else binds; a stream socket listens, too.
+    /// Takes the socket over that was inherited for this plugin's `address`, else binds; a stream
+    /// socket listens, too.
     ///
     /// # Errors
     /// Those of socket(2), bind(2) and listen(2).
@@ -167,7 +169,8 @@ impl Listener {
         &self.address
     }
 
-    /// Takes new settings over, all but those that only bind(2) heeds; nothing that the kernel holds now is lost.
+    /// Takes new settings over, all but those that only bind(2) heeds; nothing that the kernel
+    /// holds now is lost.
     ///
     /// # Errors
     /// Those of listen(2), chown(2) and chmod(2).

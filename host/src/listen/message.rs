@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 
 use socket2::{MsgHdr, SockAddr, Socket};
 
-/// Room for what the kernel tells, aligned as it writes it: how many datagrams were dropped (24 bytes), and where this one was
-/// sent to (32 or 40).
+/// Room for what the kernel tells, aligned as it writes it: how many datagrams were dropped (24
+/// bytes), and where this one was sent to (32 or 40).
 const CONTROL_ROOM: usize = 8;
 
 /// What the kernel tells of a datagram.
@@ -16,7 +16,8 @@ const CONTROL_ROOM: usize = 8;
 pub(super) struct Ancillary {
     /// The address that it was sent to, without a port, where the socket is bound to them all.
     pub(super) at: Option<(IpAddr, u32)>,
-    /// How many the kernel had to drop since the socket was opened, modulo 2^32; none if it says nothing, for want of any.
+    /// How many the kernel had to drop since the socket was opened, modulo 2^32; none if it says
+    /// nothing, for want of any.
     pub(super) dropped: Option<u32>,
 }
 
@@ -24,8 +25,9 @@ pub(super) struct Ancillary {
 pub(super) fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, SockAddr, Ancillary)> {
     let mut control = [0_u64; CONTROL_ROOM];
     #[expect(unsafe_code, reason = "socket2's and rustix's tell either the sender or what else the kernel says")]
-    // SAFETY: the header's pointers are to `storage`, `part`, `buffer` and `control`, which all outlive the call, each with its own
-    // size. The kernel writes an address of `namelen` bytes into `storage`, or none, and says how many.
+    // SAFETY: the header's pointers are to `storage`, `part`, `buffer` and `control`, which all
+    // outlive the call, each with its own size. The kernel writes an address of `namelen` bytes
+    // into `storage`, or none, and says how many.
     let received = unsafe {
         SockAddr::try_init(|storage, length| {
             let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -63,7 +65,8 @@ fn parse(mut control: &[u8]) -> Ancillary {
         if kind == self::kind(libc::SOL_SOCKET, libc::SO_RXQ_OVFL) {
             told.dropped = number(0);
         } else if kind == self::kind(libc::IPPROTO_IP, libc::IP_PKTINFO) {
-            // ip(7): the interface, the address to answer from, and the one in the packet, which may be a broadcast's.
+            // ip(7): the interface, the address to answer from, and the one in the packet, which
+            // may be a broadcast's.
             told.at = data.get(4..8).and_then(<[u8]>::first_chunk).map(|ip: &[u8; 4]| (Ipv4Addr::from(*ip).into(), 0));
         } else if kind == self::kind(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) {
             let ip = data.first_chunk().map(|ip: &[u8; 16]| Ipv6Addr::from(*ip).into());
@@ -109,7 +112,8 @@ pub(super) fn send_from(socket: &Socket, data: &[u8], to: SocketAddr, from: Sock
     socket.sendmsg(&message, libc::MSG_NOSIGNAL).map(drop)
 }
 
-/// Writes the head of a control message with so many bytes of data; the space that it takes with these.
+/// Writes the head of a control message with so many bytes of data; the space that it takes with
+/// these.
 fn head(control: &mut [u8], data: usize, level: libc::c_int, kind: libc::c_int) -> usize {
     control[..8].copy_from_slice(&(HEAD + data).to_ne_bytes());
     control[8..HEAD].copy_from_slice(&self::kind(level, kind).to_ne_bytes());

@@ -13,8 +13,8 @@ use socket2::Socket;
 
 use crate::config::{ListenAddress, SocketSettings};
 
-/// Has the kernel tell, with each datagram, how many it has dropped before; and to which address it was sent, where
-/// the socket is bound to them all.
+/// Has the kernel tell, with each datagram, how many it has dropped before; and to which address it
+/// was sent, where the socket is bound to them all.
 ///
 /// # Errors
 /// Those of setsockopt(2).
@@ -53,7 +53,8 @@ pub(super) fn set(socket: impl AsFd, address: &ListenAddress, settings: &SocketS
             set_tcp_keepcnt(socket, keepalive.count)?;
         }
     }
-    // Of Unix sockets the kernel heeds neither: what a sender may have on its way is the sender's own to say.
+    // Of Unix sockets the kernel heeds neither: what a sender may have on its way is the sender's
+    // own to say.
     if let ListenAddress::Tcp(_) | ListenAddress::Udp(_) = address {
         let asked = |bytes: Option<u32>| bytes.map(|bytes| bytes as usize);
         if let Some(bytes) = asked(settings.receive_buffer) {
@@ -68,7 +69,8 @@ pub(super) fn set(socket: impl AsFd, address: &ListenAddress, settings: &SocketS
     Ok(())
 }
 
-/// socket(7): the kernel doubles what is asked for, to have room for its own bookkeeping, and answers with that.
+/// socket(7): the kernel doubles what is asked for, to have room for its own bookkeeping, and
+/// answers with that.
 fn tell_if_less(address: &ListenAddress, key: &str, limit: &str, asked: usize, doubled: usize) {
     let given = doubled / 2;
     if given < asked {

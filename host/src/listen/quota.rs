@@ -1,4 +1,5 @@
-//! A number of requests after which a host stops: socketserver's `handle_request`, as often as asked for.
+//! A number of requests after which a host stops: socketserver's `handle_request`, as often as
+//! asked for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

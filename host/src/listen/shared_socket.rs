@@ -1,4 +1,5 @@
-//! A connection's socket, shared between the stream that a guest has and the session around the guest.
+//! A connection's socket, shared between the stream that a guest has and the session around the
+//! guest.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -16,8 +17,8 @@ use crate::config::SocketAddress;
 
 /// A connection's socket, and what is known of its use.
 ///
-/// Its flags are stored at each message and read only where something is out of the ordinary: they are hints to one session,
-/// which is one task, and need no order.
+/// Its flags are stored at each message and read only where something is out of the ordinary: they
+/// are hints to one session, which is one task, and need no order.
 pub(super) struct SharedSocket {
     /// Ends before the socket does.
     watch: OnceLock<AsyncFd<Descriptor>>,
@@ -79,8 +80,8 @@ impl SharedSocket {
         }
         let descriptor = Descriptor(self.socket.as_raw_fd());
         #[expect(unsafe_code, reason = "tokio offers readiness of any descriptor in no other way")]
-        // SAFETY: the descriptor is that of `self.socket`, which keeps it for as long as it lives and is never replaced. `watch` is
-        // declared before `socket`, and so dropped before it.
+        // SAFETY: the descriptor is that of `self.socket`, which keeps it for as long as it lives
+        // and is never replaced. `watch` is declared before `socket`, and so dropped before it.
         let watch = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE | Interest::WRITABLE) }?;
         Ok(self.watch.get_or_init(|| watch))
     }
@@ -112,12 +113,14 @@ impl ClientWatch {
         self.shared.waited_for.store(false, Relaxed);
     }
 
-    /// Whether the guest waits for its client, since [`begin_poll`](Self::begin_poll): if so, the client's end wakes it.
+    /// Whether the guest waits for its client, since [`begin_poll`](Self::begin_poll): if so, the
+    /// client's end wakes it.
     pub fn is_waited_for(&self) -> bool {
         self.shared.waited_for.load(Relaxed)
     }
 
-    /// Ends one wait for the client's bytes, this or the next, as if its time had run out: the guest still has a moment to say goodbye.
+    /// Ends one wait for the client's bytes, this or the next, as if its time had run out: the
+    /// guest still has a moment to say goodbye.
     pub fn announce_the_end(&self) {
         self.shared.ends_soon.store(true, Relaxed);
     }
@@ -158,9 +161,10 @@ impl ClientWatch {
         self.shared.noticed.load(Relaxed)
     }
 
-    /// Has the kernel ask a TCP client every `interval` whether it is still there. One that has closed answers with a reset
-    /// once its kernel has forgotten the connection, one that reads on says so, and one that can't be reached is given up. Where the
-    /// operator has it asked sooner, more often or for fewer times, it still is.
+    /// Has the kernel ask a TCP client every `interval` whether it is still there. One that has
+    /// closed answers with a reset once its kernel has forgotten the connection, one that reads on
+    /// says so, and one that can't be reached is given up. Where the operator has it asked sooner,
+    /// more often or for fewer times, it still is.
     pub fn ask_whether_it_is_there(&self, interval: Duration) {
         if !self.is_tcp {
             return;
@@ -181,5 +185,6 @@ impl ClientWatch {
     }
 }
 
-/// After how many questions without an answer a client is given up: `tcp_keepalive_probes` as Linux has it.
+/// After how many questions without an answer a client is given up: `tcp_keepalive_probes` as Linux
+/// has it.
 const UNANSWERED: u32 = 9;

@@ -1,8 +1,9 @@
 //! The file that stands for a Unix socket.
 //!
-//! Its folder may be another user's, who can put anything else in its place at any moment: a link to a file of root's, or
-//! another socket. So whatever is done to the file is done to what was bound, by a descriptor of it (`O_PATH`), and whatever is
-//! done to its name is done in the folder that it was bound in, by a descriptor of that.
+//! Its folder may be another user's, who can put anything else in its place at any moment: a link
+//! to a file of root's, or another socket. So whatever is done to the file is done to what was
+//! bound, by a descriptor of it (`O_PATH`), and whatever is done to its name is done in the folder
+//! that it was bound in, by a descriptor of that.
 
 use std::ffi::OsString;
 use std::io;
@@ -59,7 +60,8 @@ impl Entry {
         Ok(())
     }
 
-    /// A path that leads to this very file, wherever it is by now: of calls that take no descriptor.
+    /// A path that leads to this very file, wherever it is by now: of calls that take no
+    /// descriptor.
     fn by_descriptor(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
@@ -73,7 +75,8 @@ impl SocketFile {
     pub(super) fn made_at(path: &Path) -> io::Result<Self> {
         let entry = Entry::at(path)?;
         let stat = fstat(&entry.file)?;
-        // A socket of another of ours could only be linked to, or moved, by somebody who may do as much to it anyway.
+        // A socket of another of ours could only be linked to, or moved, by somebody who may do as
+        // much to it anyway.
         if !entry.is_socket()? || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
             return Err(io::Error::other("another file was put in its place while it was made"));
         }
@@ -103,7 +106,8 @@ impl SocketFile {
         if user.is_some() || group.is_some() {
             chownat(&self.entry.file, "", user, group, AtFlags::EMPTY_PATH)?;
         }
-        // fchmod(2) takes no such descriptor, and fchmodat2(2) is younger than the kernels this runs on.
+        // fchmod(2) takes no such descriptor, and fchmodat2(2) is younger than the kernels this
+        // runs on.
         Ok(chmodat(CWD, self.entry.by_descriptor(), Mode::from_raw_mode(settings.mode), AtFlags::empty())?)
     }
 
@@ -131,7 +135,8 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
     let name = SockAddr::unix(entry.by_descriptor())?;
     match Socket::new(Domain::UNIX, kind.nonblocking(), None)?.connect(&name) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => entry.remove(),
-        // Whatever else it answers, somebody is there to answer. EPROTOTYPE: a server of the other kind.
+        // Whatever else it answers, somebody is there to answer. EPROTOTYPE: a server of the other
+        // kind.
         _ => in_use("a running process has it"),
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets that another process bound, and that are used instead of binding: systemd's, and those of the host before this.
+//! Sockets that another process bound, and that are used instead of binding: systemd's, and those
+//! of the host before this.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,7 +18,8 @@ pub struct PassedSocket {
     pub address: ListenAddress,
     /// The plugin that has it, and its address as the manifest has it; none while no plugin has it.
     pub user: Option<(Arc<str>, ListenAddress)>,
-    /// Whether it is systemd's: kept for as long as the host lives, and its file is not ours to touch.
+    /// Whether it is systemd's: kept for as long as the host lives, and its file is not ours to
+    /// touch.
     pub activated: bool,
     /// The device and inode of the file that stands for it, where that is ours.
     pub file: Option<(u64, u64)>,
@@ -39,7 +41,8 @@ impl Entry {
         self.loan.strong_count() == 0
     }
 
-    /// Whether it is this plugin's under this address: what the host before had for the plugin, or what no plugin has.
+    /// Whether it is this plugin's under this address: what the host before had for the plugin, or
+    /// what no plugin has.
     fn is_for(&self, plugin: &str, asked: &ListenAddress) -> bool {
         match &self.handed.user {
             Some((user, address)) => **user == *plugin && (address == asked || self.handed.address == *asked),
@@ -55,16 +58,17 @@ impl SocketStore {
         Self(Arc::new(Mutex::new(handed.into_iter().map(entry).collect())))
     }
 
-    /// The room that is kept for the socket that there is for this address of this plugin; none where
-    /// there is none.
+    /// The room that is kept for the socket that there is for this address of this plugin; none
+    /// where there is none.
     pub fn room(&self, plugin: &str, asked: &ListenAddress) -> Option<ListenerPlace> {
         let mut entries = self.entries();
         let entry = entries.iter_mut().find(|entry| entry.is_free() && entry.is_for(plugin, asked))?;
         Some(entry.room.take().unwrap_or_default())
     }
 
-    /// The socket for this address of this plugin, if there is one and nobody has it. A port that the kernel chose is
-    /// found again by who asked for it. What another plugin had in the host before this is that one's to come for.
+    /// The socket for this address of this plugin, if there is one and nobody has it. A port that
+    /// the kernel chose is found again by who asked for it. What another plugin had in the host
+    /// before this is that one's to come for.
     ///
     /// # Errors
     /// The machine has no descriptor left; `AddrInUse` for what another plugin may yet come for.
@@ -101,8 +105,8 @@ impl SocketStore {
         entries.iter().enumerate().filter(|(_, entry)| entry.loan.strong_count() > 0).map(|(place, _)| place).collect()
     }
 
-    /// Once all have had their turn: lets go of what the host before this left and nobody wants. Returns which of
-    /// systemd's nobody has.
+    /// Once all have had their turn: lets go of what the host before this left and nobody wants.
+    /// Returns which of systemd's nobody has.
     pub fn settle(&self) -> Vec<ListenAddress> {
         let mut entries = self.entries();
         entries.retain(|entry| entry.handed.activated);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::{PerSource, SocketAddress};
 
-/// Who is taken for one client: an IPv4 address, or an IPv6 network of 64 bits. A host has one of these at least to
-/// itself (RFC 4291, 2.5.4; RFC 6177), and so as many addresses as it likes.
+/// Who is taken for one client: an IPv4 address, or an IPv6 network of 64 bits. A host has one of
+/// these at least to itself (RFC 4291, 2.5.4; RFC 6177), and so as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum ClientSource {
     V4([u8; 4]),
@@ -28,10 +28,11 @@ impl ClientSource {
     }
 }
 
-/// The sources of one server's requests. Nothing is kept of them while no limit is set, and nothing of a source that has
-/// no session and all of its rate left.
+/// The sources of one server's requests. Nothing is kept of them while no limit is set, and nothing
+/// of a source that has no session and all of its rate left.
 ///
-/// Memory is bounded whatever clients do: the sessions by their number, the rates by 50,000 sources at a time, twice.
+/// Memory is bounded whatever clients do: the sessions by their number, the rates by 50,000 sources
+/// at a time, twice.
 #[derive(Default)]
 pub struct Sources {
     sessions: Arc<Sessions>,
@@ -39,8 +40,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Counts a request in: the place that it takes for as long as that is kept, none where no limit of sessions concerns
-    /// it. Whoever is over the rate spends none of it.
+    /// Counts a request in: the place that it takes for as long as that is kept, none where no
+    /// limit of sessions concerns it. Whoever is over the rate spends none of it.
     ///
     /// # Errors
     /// The key of the limit that the client's source is over.
@@ -97,12 +98,14 @@ const MAX_RATES: usize = 50_000;
 /// How long an empty bucket takes to fill: what it holds is what it gets in a second.
 const FILL: Duration = Duration::from_secs(1);
 
-/// A token bucket for each source, as the moment at which it will be full again (ITU-T I.371's virtual scheduling).
+/// A token bucket for each source, as the moment at which it will be full again (ITU-T I.371's
+/// virtual scheduling).
 ///
-/// Two generations, of which the older is forgotten each time the younger is a second old: whoever is in it has spent nothing
-/// for so long that his bucket is full, which is how everybody begins. No clock and no sweep: a request does it that comes
-/// later. The younger one is made the older before its time when it is at its most, so that of more sources in a second than both
-/// hold, those that were quiet for longest begin anew.
+/// Two generations, of which the older is forgotten each time the younger is a second old: whoever
+/// is in it has spent nothing for so long that his bucket is full, which is how everybody begins.
+/// No clock and no sweep: a request does it that comes later. The younger one is made the older
+/// before its time when it is at its most, so that of more sources in a second than both hold,
+/// those that were quiet for longest begin anew.
 struct Rates {
     younger: HashMap<ClientSource, Instant>,
     older: HashMap<ClientSource, Instant>,

@@ -20,10 +20,11 @@ use crate::config::SocketAddress;
 
 /// An accepted connection, which remembers whether its client has finished sending.
 ///
-/// It makes its own system calls, the same for TCP and Unix: tokio's streams come to them by a longer way.
+/// It makes its own system calls, the same for TCP and Unix: tokio's streams come to them by a
+/// longer way.
 ///
-/// The runtime watches it from when it is first waited for: a client that connects and speaks at once, as most do, has been heard
-/// before that, and one wait less is a wake-up less.
+/// The runtime watches it from when it is first waited for: a client that connects and speaks at
+/// once, as most do, has been heard before that, and one wait less is a wake-up less.
 pub struct Stream {
     shared: Arc<SharedSocket>,
     client: SocketAddress,
@@ -33,15 +34,16 @@ pub struct Stream {
     at_end: bool,
 }
 
-/// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s in all, as nginx's
-/// `lingering_timeout` and `lingering_time`.
+/// How long a close waits for the client to take its last bytes: 5 s without a byte from it, 30 s
+/// in all, as nginx's `lingering_timeout` and `lingering_time`.
 const LINGER_IDLE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(30);
 /// Bytes read away at a time meanwhile.
 const DISCARDED: usize = 4096;
 
 impl Stream {
-    /// `local` is this end, where the listener knows it: on a wildcard address, only the connection does.
+    /// `local` is this end, where the listener knows it: on a wildcard address, only the connection
+    /// does.
     pub(super) fn tcp(socket: Socket, client: SocketAddr, local: Option<SocketAddress>) -> io::Result<Self> {
         let server = match local {
             Some(local) => local,
@@ -71,13 +73,15 @@ impl Stream {
         &self.client
     }
 
-    /// This end: the address the client reached, which on a wildcard listener is not the listener's own.
+    /// This end: the address the client reached, which on a wildcard listener is not the listener's
+    /// own.
     pub fn server(&self) -> &SocketAddress {
         &self.server
     }
 
-    /// Reads `max` bytes at most, and no more than `buffer` has room for, behind what it holds; 0 bytes is end-of-stream, and
-    /// `WouldBlock` a wait that was ended, as its session is to end soon.
+    /// Reads `max` bytes at most, and no more than `buffer` has room for, behind what it holds; 0
+    /// bytes is end-of-stream, and `WouldBlock` a wait that was ended, as its session is to end
+    /// soon.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, max: usize) -> Poll<io::Result<usize>> {
         if self.at_end {
             // There is nothing to wait for.
@@ -104,8 +108,8 @@ impl Stream {
             match recv(&self.shared.socket, room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
                     let read = received.len();
-                    // After a short read the kernel has no more, and epoll tells when it has: to find out by an EAGAIN would
-                    // be a system call for each message.
+                    // After a short read the kernel has no more, and epoll tells when it has: to
+                    // find out by an EAGAIN would be a system call for each message.
                     if 0 < read && read < max {
                         match &mut guard {
                             Some(guard) => guard.clear_ready(),
@@ -172,17 +176,18 @@ impl Stream {
         self.shared.socket.shutdown(how)
     }
 
-    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing. Tells whether the connection has
-    /// ended in both directions by then.
+    /// Waits until there is something to read: bytes, end-of-stream or an error. Reads nothing.
+    /// Tells whether the connection has ended in both directions by then.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut ready = ready!(self.shared.watch()?.poll_read_ready(cx))?;
         ready.retain_ready();
         Poll::Ready(Ok(ready.ready().is_read_closed() && ready.ready().is_write_closed()))
     }
 
-    /// Closes so that the client gets all that was sent: a close with bytes of the client's unread, or still to come,
-    /// is a reset, and a reset may cost the client the answer it has not read yet (RFC 1122, 4.2.2.13). So: no more
-    /// from us, then read away what still comes, for a bounded time.
+    /// Closes so that the client gets all that was sent: a close with bytes of the client's unread,
+    /// or still to come, is a reset, and a reset may cost the client the answer it has not read yet
+    /// (RFC 1122, 4.2.2.13). So: no more from us, then read away what still comes, for a bounded
+    /// time.
     pub async fn close(mut self) {
         if self.at_end {
             return; // It has read all that came, and nothing more will: a plain close sends what is left, and no reset.

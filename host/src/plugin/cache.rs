@@ -1,8 +1,10 @@
-//! Compiled code on disk, between runs, with what was found out about the files that it was made from.
+//! Compiled code on disk, between runs, with what was found out about the files that it was made
+//! from.
 //!
-//! What is read back is run as native code, so an entry is believed only if nobody but its owner could have written
-//! it, and if it is whole: the folder and the file are the user's own and writable by no one else, and the entry
-//! carries the hash of what it holds. Whatever fails a check is ignored, and written anew.
+//! What is read back is run as native code, so an entry is believed only if nobody but its owner
+//! could have written it, and if it is whole: the folder and the file are the user's own and
+//! writable by no one else, and the entry carries the hash of what it holds. Whatever fails a check
+//! is ignored, and written anew.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,7 +35,8 @@ impl Cache {
     /// Opens the folder, and makes it if it is not there.
     ///
     /// # Errors
-    /// It can't be made, or is not a folder that its owner alone, the user of this process, may write to.
+    /// It can't be made, or is not a folder that its owner alone, the user of this process, may
+    /// write to.
     pub fn open(folder: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         owners_alone(&fs::metadata(folder)?).map_err(|reason| {
@@ -55,7 +58,8 @@ impl Cache {
         }
     }
 
-    /// Keeps `content` for the next run, and tells whether it could. A failure costs nothing but time then.
+    /// Keeps `content` for the next run, and tells whether it could. A failure costs nothing but
+    /// time then.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> bool {
         let path = self.folder.join(name);
         let written = replace(&path, name, content);
@@ -80,16 +84,16 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
-/// The name of an entry with code: it tells the SHA-256 of the wasm that it was made from, by which compiler, and with which
-/// settings.
+/// The name of an entry with code: it tells the SHA-256 of the wasm that it was made from, by which
+/// compiler, and with which settings.
 pub(super) fn code(engine: &Engine, wasm: &str) -> String {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     format!("{wasm}-{:016x}.code", settings.finish())
 }
 
-/// The name of an entry with what was found out about a file. It tells by which program: another one may find out more, and make
-/// other wasm of it. None where that is not known.
+/// The name of an entry with what was found out about a file. It tells by which program: another
+/// one may find out more, and make other wasm of it. None where that is not known.
 pub(super) fn findings(file: &Digest) -> Option<String> {
     static PROGRAM: LazyLock<Option<u64>> = LazyLock::new(|| {
         let program = fs::metadata("/proc/self/exe").ok()?;
@@ -100,8 +104,8 @@ pub(super) fn findings(file: &Digest) -> Option<String> {
     PROGRAM.map(|program| format!("{}-{program:016x}.facts", hex(file)))
 }
 
-/// What stands in front of an entry's code: what it is, and its seal. The name is in that, so that an entry that was renamed is
-/// not taken for another.
+/// What stands in front of an entry's code: what it is, and its seal. The name is in that, so that
+/// an entry that was renamed is not taken for another.
 pub(crate) fn header(name: &str, code: &[u8]) -> [u8; HEADER] {
     let seal = Sha256::new().chain_update(name).chain_update(code).finalize();
     let mut header = [0; HEADER];
@@ -125,7 +129,8 @@ pub(crate) fn unsealed(mut entry: impl Read, name: &str) -> io::Result<Vec<u8>> 
 
 /// Written beside and renamed over, so that no reader ever sees half an entry.
 fn replace(path: &Path, name: &str, code: &[u8]) -> io::Result<()> {
-    // One name for each writer: the same plugin may be compiled twice at once, under two names of its own.
+    // One name for each writer: the same plugin may be compiled twice at once, under two names of
+    // its own.
     static WRITERS: AtomicU64 = AtomicU64::new(0);
     let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}.{writer}.new", std::process::id()));

@@ -10,7 +10,8 @@ use crate::sandbox::{Engines, Native, Profile};
 /// The subcommand that makes this program such a process. Not for people.
 pub const COMMAND: &str = "compile";
 
-/// Compiles `wasm`, for so many whole seconds of CPU time at most, and waits for it: the code as [`Native::serialize`] gives it.
+/// Compiles `wasm`, for so many whole seconds of CPU time at most, and waits for it: the code as
+/// [`Native::serialize`] gives it.
 ///
 /// # Errors
 /// Why there is none.

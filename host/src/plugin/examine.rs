@@ -16,7 +16,8 @@ pub const COMMAND: &str = "examine";
 /// A plugin that can be compiled.
 pub(super) struct Examined {
     pub(super) findings: Findings,
-    /// The component, or a core module: a WASI 0.1 command, or a handler that can do without its component.
+    /// The component, or a core module: a WASI 0.1 command, or a handler that can do without its
+    /// component.
     pub(super) wasm: Vec<u8>,
 }
 

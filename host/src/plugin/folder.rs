@@ -100,7 +100,8 @@ pub enum Unread {
 }
 
 impl PluginFiles {
-    /// Reads both files, as they are together. What they hold now counts, should it be other than what the scan found.
+    /// Reads both files, as they are together. What they hold now counts, should it be other than
+    /// what the scan found.
     ///
     /// # Errors
     /// As [`Unread`] has it.
@@ -194,7 +195,8 @@ impl Content {
     }
 }
 
-/// A source of plugins and what is known of its files, so that a file that did not change is not read again.
+/// A source of plugins and what is known of its files, so that a file that did not change is not
+/// read again.
 pub struct Folder {
     source: PluginSource,
     seen: HashMap<PathBuf, Seen>,
@@ -209,8 +211,8 @@ struct Seen {
     content: Content,
 }
 
-/// How long a stamp has to have been seen before what was read counts for good: file systems' clocks are coarse, and blind to a
-/// second change shortly after a first.
+/// How long a stamp has to have been seen before what was read counts for good: file systems'
+/// clocks are coarse, and blind to a second change shortly after a first.
 const SETTLED: Duration = Duration::from_secs(2);
 /// How long after its last change a file may still be half-written.
 const FRESH: Duration = Duration::from_secs(1);
@@ -274,7 +276,8 @@ impl Folder {
                 let since = known.as_ref().map_or(now, |known| known.since);
                 let read = file::read(path, most);
                 match known {
-                    // Nothing says that it changed but that this process has no descriptor or memory to read it with.
+                    // Nothing says that it changed but that this process has no descriptor or
+                    // memory to read it with.
                     Some(known) if read.as_ref().is_err_and(is_ours) => known,
                     _ => {
                         let settled = read.is_ok() && now.duration_since(since) >= SETTLED;
@@ -289,7 +292,8 @@ impl Folder {
     }
 }
 
-/// Whether it is the process or the machine that is short of something, and not the file that is wrong.
+/// Whether it is the process or the machine that is short of something, and not the file that is
+/// wrong.
 fn is_ours(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     error.kind() == io::ErrorKind::OutOfMemory
@@ -300,7 +304,8 @@ fn plugin_files(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::<String, PathBuf>::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        // Names that begin with a dot are somebody's temporary files, or a ConfigMap's inner folders.
+        // Names that begin with a dot are somebody's temporary files, or a ConfigMap's inner
+        // folders.
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let extension = path.extension().and_then(OsStr::to_str);
         if hidden || !matches!(extension, Some("wasm" | "wat")) || path.is_dir() {

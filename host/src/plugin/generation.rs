@@ -9,7 +9,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use super::cache;
 use crate::sandbox::Guest;
 
-/// One loaded version of a plugin. New sessions take the current one; a session keeps the one it began with.
+/// One loaded version of a plugin. New sessions take the current one; a session keeps the one it
+/// began with.
 #[derive(Debug)]
 pub struct Generation {
     /// The content's hash, which names it.
@@ -20,8 +21,8 @@ pub struct Generation {
     pub deadline: DrainDeadline,
 }
 
-/// A moment that comes once, if ever, and is announced before. Each of its sessions asks at every message how near it is: that is
-/// a load.
+/// A moment that comes once, if ever, and is announced before. Each of its sessions asks at every
+/// message how near it is: that is a load.
 #[derive(Debug, Default)]
 pub struct DrainDeadline {
     stage: AtomicU8,

@@ -1,5 +1,5 @@
-//! Where plugins are compiled: on threads of their own, apart from those that serve and behind them, small plugins and large
-//! ones in lanes of their own.
+//! Where plugins are compiled: on threads of their own, apart from those that serve and behind
+//! them, small plugins and large ones in lanes of their own.
 
 use std::thread;
 use std::time::Duration;
@@ -9,22 +9,23 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::capacity::room_for_a_thread;
 
-/// How much goes through a lane at once: in the quick one more than there are cores, so that none waits for one that is not quite
-/// as quick; in the long one no more than there are cores. Not without end, as a compiler takes memory.
+/// How much goes through a lane at once: in the quick one more than there are cores, so that none
+/// waits for one that is not quite as quick; in the long one no more than there are cores. Not
+/// without end, as a compiler takes memory.
 const WIDTH: usize = 8;
 
 /// Wasm of more bytes than this is long work: half a second of compiling, or more.
 const LONG_FROM: usize = 1 << 20;
 
-/// What looks quick, and takes longer than this, goes on in the other lane, from the beginning: code of some hundred KB can
-/// take a compiler minutes, if it is made for that.
+/// What looks quick, and takes longer than this, goes on in the other lane, from the beginning:
+/// code of some hundred KB can take a compiler minutes, if it is made for that.
 const QUICK: Duration = Duration::from_secs(2);
 
 /// Twelve times what Python takes, the largest of the usual guests.
 const LONG_LANE_TIME: Duration = Duration::from_secs(120);
 
-/// Which work waits for which: a lane's for its own only, so that the replacement of a small plugin never queues behind large
-/// ones.
+/// Which work waits for which: a lane's for its own only, so that the replacement of a small plugin
+/// never queues behind large ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     /// Reading a plugin, taking its code from the cache, compiling a small one.
@@ -55,8 +56,9 @@ impl Lane {
         }
     }
 
-    /// How far its threads stand behind those that serve, in steps of nice(2). Not as far as the scheduler goes: where others
-    /// take every core, work at 10 still gets a tenth of what each of them does, and ends in its time.
+    /// How far its threads stand behind those that serve, in steps of nice(2). Not as far as the
+    /// scheduler goes: where others take every core, work at 10 still gets a tenth of what each of
+    /// them does, and ends in its time.
     fn niceness(self) -> i32 {
         match self {
             Self::Quick => 5,
@@ -80,7 +82,8 @@ impl Lanes {
         Self { quick: Semaphore::new(WIDTH), long: Semaphore::new(cores.min(WIDTH)), behind }
     }
 
-    /// Does `work` in its turn, and waits for it. Who stops waiting before the turn came has it not done at all.
+    /// Does `work` in its turn, and waits for it. Who stops waiting before the turn came has it not
+    /// done at all.
     ///
     /// # Errors
     /// It panicked, or the machine gives no thread.
@@ -97,8 +100,9 @@ impl Lanes {
         let (done, outcome) = oneshot::channel();
         let niceness = self.behind.then(|| lane.niceness());
         let on_thread = move || {
-            // Of this thread alone: on Linux, niceness is a thread's own. The thread ends with its work, as only root may take
-            // a niceness back. Where it can't be had, the work is done all the same.
+            // Of this thread alone: on Linux, niceness is a thread's own. The thread ends with its
+            // work, as only root may take a niceness back. Where it can't be had, the work is done
+            // all the same.
             let _ = niceness.map(nice);
             // Nobody waits any longer where the host stops.
             let _ = done.send(work());

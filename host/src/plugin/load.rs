@@ -149,13 +149,14 @@ impl Loader {
         }
     }
 
-    /// The same for a program that is not the host's and can't be started again as its compiler, as a benchmark or a fuzzer:
-    /// it works in its own process, and nothing bounds that.
+    /// The same for a program that is not the host's and can't be started again as its compiler, as
+    /// a benchmark or a fuzzer: it works in its own process, and nothing bounds that.
     pub fn working_here(self) -> Self {
         Self { workers: Workers { examine: examine::examine_here, compile: compiler::compile_here }, ..self }
     }
 
-    /// The same for such a program, but every handler runs as the component that it is: what the other way is compared with.
+    /// The same for such a program, but every handler runs as the component that it is: what the
+    /// other way is compared with.
     pub fn keeping_components(self) -> Self {
         let Self { workers: Workers { compile, .. }, .. } = self;
         Self { workers: Workers { examine: examine::keep_here, compile }, ..self }
@@ -168,7 +169,8 @@ impl Loader {
         }
     }
 
-    /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its manifest.
+    /// Loads `bytes` as the plugin `name`. `beside` and `defaults` are the operator's layers of its
+    /// manifest.
     ///
     /// # Errors
     /// Why it does not serve. Nothing else is changed by a plugin that fails here.
@@ -234,8 +236,8 @@ impl Loader {
         }
     }
 
-    /// Finds out what a file is, and keeps that for the next run. What turns out to take longer than its lane has for it goes on in
-    /// the next lane, from the beginning.
+    /// Finds out what a file is, and keeps that for the next run. What turns out to take longer
+    /// than its lane has for it goes on in the next lane, from the beginning.
     fn examine(&self, unexamined: Unexamined) -> Result<Draft, Refusal> {
         let Examined { findings, wasm } = match (self.workers.examine)(&unexamined.bytes, unexamined.lane.time()) {
             Ok(examined) => examined,
@@ -278,16 +280,16 @@ impl Loader {
         let engine = self.engines.engine(profile);
         let code = self.cache.as_ref()?.read(&cache::code(engine, wasm))?;
         #[expect(unsafe_code, reason = "compiled code is taken in")]
-        // SAFETY: the cache gives back only entries that this user alone could have written, by this program, and whose content is
-        // whole.
+        // SAFETY: the cache gives back only entries that this user alone could have written, by
+        // this program, and whose content is whole.
         let code = unsafe { NativeCode::new(&code) };
         Native::deserialize(engine, code)
             .inspect_err(|error| tracing::warn!(%error, "cached code is not used, but compiled again"))
             .ok()
     }
 
-    /// Compiles it, and keeps the code for the next run. What turns out to take longer than its lane has for it is uncompiled
-    /// as before, for the next lane.
+    /// Compiles it, and keeps the code for the next run. What turns out to take longer than its
+    /// lane has for it is uncompiled as before, for the next lane.
     fn compile(&self, mut uncompiled: Uncompiled) -> Result<Draft, Refusal> {
         let profile = uncompiled.resolved.profile;
         let engine = self.engines.engine(profile);
@@ -305,7 +307,8 @@ impl Loader {
             self.keep(&uncompiled.file, &uncompiled.known);
         }
         #[expect(unsafe_code, reason = "compiled code is taken in")]
-        // SAFETY: it is what this program's own process has made a moment ago, and no other could have given.
+        // SAFETY: it is what this program's own process has made a moment ago, and no other could
+        // have given.
         let code = unsafe { NativeCode::new(&code) };
         let native = Native::deserialize(engine, code)
             .map_err(|error| Refusal::host(format_args!("its code can't be taken over: {error:#}")))?;

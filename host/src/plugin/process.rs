@@ -1,8 +1,8 @@
-//! Work on a plugin's bytes, in a process of its own: what a plugin may make it do, be it to run for ever, to take all memory or to
-//! crash, ends that process and no other.
+//! Work on a plugin's bytes, in a process of its own: what a plugin may make it do, be it to run
+//! for ever, to take all memory or to crash, ends that process and no other.
 //!
-//! The process is this same program, started again; `child` tells why. It inherits the niceness of the lane that it is started
-//! from. Its stdin has the bytes, its stdout gets what comes of them.
+//! The process is this same program, started again; `child` tells why. It inherits the niceness of
+//! the lane that it is started from. Its stdin has the bytes, its stdout gets what comes of them.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -20,8 +20,8 @@ use crate::config::{Size, bounded};
 /// The longest that such a process may be there at all, on however busy a machine.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// Memory that it may take, in bytes: so much, and so much more for each MiB of input, but not without end. The usual guests take a
-/// fifth of it at most.
+/// Memory that it may take, in bytes: so much, and so much more for each MiB of input, but not
+/// without end. The usual guests take a fifth of it at most.
 const MEMORY: u64 = 512 << 20;
 const MEMORY_PER_MIB: u64 = 256 << 20;
 const MOST_MEMORY: u64 = 3 << 30;
@@ -32,8 +32,8 @@ const INVALID: u8 = 3;
 /// The most bytes of what it says that are read at all.
 const MOST_HEARD: u64 = 64 << 10;
 
-/// What may come of it, in bytes: so much, and so much more for each MiB of input, but not without end. Native code is three to five
-/// times the wasm that it is made of.
+/// What may come of it, in bytes: so much, and so much more for each MiB of input, but not without
+/// end. Native code is three to five times the wasm that it is made of.
 const OUTPUT: u64 = 64 << 20;
 const OUTPUT_PER_MIB: u64 = 32 << 20;
 const MOST_OUTPUT: u64 = 1 << 30;
@@ -69,8 +69,8 @@ fn in_proportion(input: usize, base: u64, per_mib: u64, most: u64) -> u64 {
     base.saturating_add((input as u64 >> 20).saturating_mul(per_mib)).min(most)
 }
 
-/// What working on so many bytes may take: CPU time in seconds, and memory in bytes. What this process has been given by
-/// setrlimit(2) is the most.
+/// What working on so many bytes may take: CPU time in seconds, and memory in bytes. What this
+/// process has been given by setrlimit(2) is the most.
 fn limits(input: usize, time: Duration) -> [(Resource, u64); 2] {
     let memory = in_proportion(input, MEMORY, MEMORY_PER_MIB, MOST_MEMORY);
     [(Resource::Cpu, time.as_secs()), (Resource::Data, memory)]
@@ -118,8 +118,8 @@ impl fmt::Display for WorkerFailure {
     }
 }
 
-/// Has `work` done on `input` by a process that is started with `arguments`, for so many whole seconds of CPU time at most, and waits
-/// for what comes of it. The seconds are its last argument.
+/// Has `work` done on `input` by a process that is started with `arguments`, for so many whole
+/// seconds of CPU time at most, and waits for what comes of it. The seconds are its last argument.
 ///
 /// # Errors
 /// Why nothing came of it.
@@ -167,15 +167,16 @@ fn program(arguments: &[&str], time: Duration) -> Command {
     program
 }
 
-/// What a program answers that is given `input`. Of more than `most` bytes only the first are taken, and one more, and the program
-/// is ended; of what it says on stderr, the first are taken.
+/// What a program answers that is given `input`. Of more than `most` bytes only the first are
+/// taken, and one more, and the program is ended; of what it says on stderr, the first are taken.
 fn answer_of(program: &mut Command, input: &[u8], most: u64) -> io::Result<Output> {
     let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let answered = thread::scope(|scope| {
         let said = thread::Builder::new().name("heard".to_owned()).spawn_scoped(scope, || heard(stderr))?;
-        // By a pipe, and not by a file in memory: RLIMIT_FSIZE, which some hosts have, counts for that as well. The process takes all
-        // of it before it answers, so that neither waits for the other. What it does not take, it has ended over.
+        // By a pipe, and not by a file in memory: RLIMIT_FSIZE, which some hosts have, counts for
+        // that as well. The process takes all of it before it answers, so that neither waits for
+        // the other. What it does not take, it has ended over.
         if let Some(mut stdin) = stdin {
             let _ = stdin.write_all(input);
         }
@@ -194,7 +195,8 @@ fn answer_of(program: &mut Command, input: &[u8], most: u64) -> io::Result<Outpu
     answered.map(|(stdout, stderr)| Output { status, stdout, stderr })
 }
 
-/// The beginning of what comes. The rest of it is let go by, so that nobody waits for it to be read.
+/// The beginning of what comes. The rest of it is let go by, so that nobody waits for it to be
+/// read.
 fn heard(stderr: Option<impl Read>) -> Vec<u8> {
     let mut beginning = Vec::new();
     if let Some(mut stderr) = stderr {

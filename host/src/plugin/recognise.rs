@@ -24,7 +24,8 @@ use survey::Survey;
 const WANTED: &str = "a component (or a core module with an embedded component type, or .wat text of either) that exports \
                       wharf:handler/stream-handler@0.1.0 or …/datagram-handler@0.1.0; or a WASI command (wasi:cli/run or _start)";
 
-/// The most things that a plugin may import, and the longest name of one, in bytes. Toolchains make some fifty of less than a hundred.
+/// The most things that a plugin may import, and the longest name of one, in bytes. Toolchains make
+/// some fifty of less than a hundred.
 const MOST_IMPORTS: usize = 10_000;
 const LONGEST_NAME: usize = 1024;
 
@@ -83,7 +84,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<Recognised, String> {
     })
 }
 
-/// What kind of plugin a file is, told from its bytes alone: `stream-handler`, `datagram-handler` or `command`.
+/// What kind of plugin a file is, told from its bytes alone: `stream-handler`, `datagram-handler`
+/// or `command`.
 ///
 /// # Errors
 /// It is none: one line, in which what the file names may stand as it is.

@@ -1,4 +1,5 @@
-//! Hints that something in the plugin folder may have changed. Only hints: what did change, a scan finds out.
+//! Hints that something in the plugin folder may have changed. Only hints: what did change, a scan
+//! finds out.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::capacity::room_for_a_thread;
 
-/// How long a folder has to be quiet before it is looked at, and how long at the most that is waited for.
+/// How long a folder has to be quiet before it is looked at, and how long at the most that is
+/// waited for.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 const RESTLESS: Duration = Duration::from_millis(500);
 
@@ -46,10 +48,11 @@ impl Watch {
         self.watcher.is_some()
     }
 
-    /// Watches these folders, and no others. One that is not there is left for later. Where the system gave no watch the last time,
-    /// it is asked again.
+    /// Watches these folders, and no others. One that is not there is left for later. Where the
+    /// system gave no watch the last time, it is asked again.
     pub fn cover(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
-        // Once each, by whatever path: the system has one watch for a folder, and gives it up for all of its paths.
+        // Once each, by whatever path: the system has one watch for a folder, and gives it up for
+        // all of its paths.
         let mut once: HashMap<(u64, u64), PathBuf> = HashMap::new();
         for folder in folders {
             let Some(id) = identity(&folder) else { continue };
@@ -117,7 +120,8 @@ fn watcher(hint: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let _ = thread::Builder::new().spawn(|| {})?.join();
     let hint = hint.clone();
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is no change, and scans read. An error may mean that events were lost: a hint, too.
+        // Reading is no change, and scans read. An error may mean that events were lost: a hint,
+        // too.
         let reading = event.is_ok_and(
             |event| matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)),
         );

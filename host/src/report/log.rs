@@ -1,4 +1,5 @@
-//! The log: stderr, one line an entry. A reader that does not read loses lines, which are counted; it stops nobody.
+//! The log: stderr, one line an entry. A reader that does not read loses lines, which are counted;
+//! it stops nobody.
 
 use std::io;
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub enum LogStyle {
     Short,
 }
 
-/// Logs go to stderr; stdout is for events. Of the libraries only errors are logged: the rest is said by us.
+/// Logs go to stderr; stdout is for events. Of the libraries only errors are logged: the rest is
+/// said by us.
 ///
 /// # Panics
 /// If called twice.
@@ -53,7 +55,8 @@ pub fn to_stderr(level: LevelFilter, style: LogStyle) {
     tracing_subscriber::registry().with(lines).with(ours.with_default(level.min(LevelFilter::ERROR))).init();
 }
 
-/// Has written what was logged so far. Waits for a reader that does not read for no longer than `limit`.
+/// Has written what was logged so far. Waits for a reader that does not read for no longer than
+/// `limit`.
 pub fn flush(limit: Duration) {
     STDERR.flush(limit);
 }

@@ -1,4 +1,5 @@
-//! What is said of what happens: events for scripts, the log, counts, and what a service manager is told.
+//! What is said of what happens: events for scripts, the log, counts, and what a service manager is
+//! told.
 
 mod colour;
 mod events;

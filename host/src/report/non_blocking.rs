@@ -1,4 +1,5 @@
-//! A way out for lines that waits for no reader: neither a log nor events that nobody reads may stop who writes them.
+//! A way out for lines that waits for no reader: neither a log nor events that nobody reads may
+//! stop who writes them.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,14 +8,17 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// The most that waits for its reader, in bytes; as much again is being written. Lines that come then are lost, and counted.
+/// The most that waits for its reader, in bytes; as much again is being written. Lines that come
+/// then are lost, and counted.
 const BOUND: usize = 1 << 20;
 /// What is kept of that room once it was used.
 const KEPT: usize = 16 << 10;
-/// How soon a reader is tried again whose descriptor does not block, which is for whoever shares it to choose.
+/// How soon a reader is tried again whose descriptor does not block, which is for whoever shares it
+/// to choose.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// A descriptor with a thread of its own that writes to it, begun with the first line: most children of a host say nothing.
+/// A descriptor with a thread of its own that writes to it, begun with the first line: most
+/// children of a host say nothing.
 pub struct NonBlockingWriter {
     thread: &'static str,
     /// As write(2). Not through std's handles: their locks would be held while it blocks.
@@ -141,7 +145,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
-    /// A reader of one outlet: each write waits for a word from the test, which may be an error, and is then handed over.
+    /// A reader of one outlet: each write waits for a word from the test, which may be an error,
+    /// and is then handed over.
     struct Reader {
         words: Mutex<Receiver<rustix::io::Result<()>>>,
         writes: Sender<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! What becomes of sessions: where one fails, and of what sort its fault is. Both are counted, and named in the log.
+//! What becomes of sessions: where one fails, and of what sort its fault is. Both are counted, and
+//! named in the log.
 
 use std::fmt;
 
@@ -66,7 +67,8 @@ pub enum FaultKind {
     Arithmetic,
     /// Trapped by a call of no function, or of one of another type.
     IndirectCall,
-    /// What it gave the host is no value of the contract's: a pointer, a length, a case, text that is not UTF-8.
+    /// What it gave the host is no value of the contract's: a pointer, a length, a case, text that
+    /// is not UTF-8.
     Value,
     /// Trapped in another way.
     Trap,

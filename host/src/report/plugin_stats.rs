@@ -1,5 +1,6 @@
-//! What has come of each plugin's requests: counted as it happens, and written to the log when somebody asks, when the
-//! plugin goes, and when the host stops. And how much of the log a plugin may fill.
+//! What has come of each plugin's requests: counted as it happens, and written to the log when
+//! somebody asks, when the plugin goes, and when the host stops. And how much of the log a plugin
+//! may fill.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::outcome::{FaultKind, Phase};
 use super::rate_limit::{LogCategory, PERIOD, Throttle, Verdict};
 
-/// The tallies of a host: those of plugins that serve, and of those that are gone but for a session.
+/// The tallies of a host: those of plugins that serve, and of those that are gone but for a
+/// session.
 #[derive(Default)]
 pub struct Counters(Mutex<Vec<Weak<PluginStats>>>);
 
@@ -55,7 +57,8 @@ impl PluginStats {
         Self::with_share(plugin, 1.0)
     }
 
-    /// The same for one session that is in a process of its own, and knows nothing of the others: a tenth of the log.
+    /// The same for one session that is in a process of its own, and knows nothing of the others: a
+    /// tenth of the log.
     pub fn of_one_session(plugin: &str) -> Self {
         Self::with_share(plugin, 0.1)
     }
@@ -112,8 +115,8 @@ impl PluginStats {
         all.map(|(phase, kind, count)| (phase, kind, count.load(Relaxed))).filter(|(.., count)| *count > 0).collect()
     }
 
-    /// Whether a line of so many bytes may be logged. What may not is counted, and a second later a line says how much it
-    /// was.
+    /// Whether a line of so many bytes may be logged. What may not is counted, and a second later a
+    /// line says how much it was.
     pub fn may_log(self: &Arc<Self>, topic: LogCategory, bytes: usize) -> bool {
         let verdict = self.throttles[topic as usize].ask(bytes, Instant::now());
         self.told(topic, verdict)
@@ -214,7 +217,8 @@ impl PluginStats {
     }
 }
 
-/// What was counted since it was last said: sessions may outlast the moment when their plugin was unloaded.
+/// What was counted since it was last said: sessions may outlast the moment when their plugin was
+/// unloaded.
 impl Drop for PluginStats {
     fn drop(&mut self) {
         if self.sum() > self.logged.load(Relaxed) {

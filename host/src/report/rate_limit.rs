@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// How soon after a line was suppressed it is said how many were.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
-/// What is logged of a plugin, each with a rate of its own, so that none of them can drown the others.
+/// What is logged of a plugin, each with a rate of its own, so that none of them can drown the
+/// others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogCategory {
     /// What its handlers print.

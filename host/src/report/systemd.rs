@@ -1,5 +1,5 @@
-//! What systemd is told, by sd_notify(3). The protocol is a datagram of `KEY=VALUE` lines, which std sends as well as a
-//! crate does.
+//! What systemd is told, by sd_notify(3). The protocol is a datagram of `KEY=VALUE` lines, which
+//! std sends as well as a crate does.
 
 use std::env;
 use std::io;

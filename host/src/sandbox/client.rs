@@ -18,8 +18,8 @@ const CHUNK: usize = 64 * 1024;
 /// The most that is sent in one go, in bytes: then others on the thread have their turn.
 pub(super) const STRETCH: usize = 256 * 1024;
 
-/// What was received, on loan from its thread until it has been copied into the guest's memory: once from the kernel and
-/// once into the guest, and not in between.
+/// What was received, on loan from its thread until it has been copied into the guest's memory:
+/// once from the kernel and once into the guest, and not in between.
 pub(super) type Received = Arc<Vec<u8>>;
 
 thread_local! {
@@ -113,7 +113,8 @@ impl Client {
         self.idle.ask(timeout.map(Duration::from_nanos));
     }
 
-    /// Receives `max` bytes at most. None where the guest may be laid to rest meanwhile; the same wait goes on then.
+    /// Receives `max` bytes at most. None where the guest may be laid to rest meanwhile; the same
+    /// wait goes on then.
     pub(super) async fn recv_or_rest(&mut self, max: u32, wait: &mut Wait) -> Option<Done<Received>> {
         let Self { connection, idle } = self;
         let connection = match (idle.left(), connection) {
@@ -152,7 +153,8 @@ impl Client {
     /// Sends what the kernel takes now, and [`STRETCH`] at most; 0 bytes if it takes none.
     ///
     /// # Errors
-    /// There is no client any more, and that was heard of once too often. The guest's own are within.
+    /// There is no client any more, and that was heard of once too often. The guest's own are
+    /// within.
     pub(super) fn try_send(&mut self, data: &[u8]) -> Result<Result<usize, ErrorCode>, BrokenPipe> {
         let data = &data[..data.len().min(STRETCH)];
         let error = match self.connection().map(|connection| connection.try_send(data)) {

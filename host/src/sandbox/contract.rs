@@ -1,5 +1,5 @@
-//! `wharf:handler` as the host speaks it. `wit/handler.wit` is the contract; a plugin that disagrees with what stands
-//! here is refused when it is loaded.
+//! `wharf:handler` as the host speaks it. `wit/handler.wit` is the contract; a plugin that
+//! disagrees with what stands here is refused when it is loaded.
 
 use std::io;
 use std::net;
@@ -8,8 +8,8 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::config::{SocketAddress, UnixName, Wrong, ip_text, socket_addr};
 
-/// The contract's package, and the version this host speaks. A plugin of any 0.1.x is taken: the rule for versions
-/// below 1 is that a new minor version may break what was.
+/// The contract's package, and the version this host speaks. A plugin of any 0.1.x is taken: the
+/// rule for versions below 1 is that a new minor version may break what was.
 pub(crate) const PACKAGE: &str = "wharf:handler";
 pub(crate) const VERSION: &str = "0.1.0";
 
@@ -91,7 +91,8 @@ impl From<io::Error> for ErrorCode {
             return Self::MessageTooLarge;
         }
         match error.kind() {
-            // TCP gave up, over keepalive probes or over what it sent again and again: no wait of the handler's is over.
+            // TCP gave up, over keepalive probes or over what it sent again and again: no wait of
+            // the handler's is over.
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut => {
                 Self::ConnectionReset
             }

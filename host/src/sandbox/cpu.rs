@@ -1,7 +1,8 @@
 //! The CPU limit: ends a spinner, not a long session.
 //!
-//! Epochs end at a beat of 10 ms. A guest that is caught running at the end of one gives way to the others on its thread, and the time
-//! it ran is added up, until it deals with its client again. While anybody is caught twice before that, the beat is of 50 µs, or as near to it as the
+//! Epochs end at a beat of 10 ms. A guest that is caught running at the end of one gives way to the
+//! others on its thread, and the time it ran is added up, until it deals with its client again.
+//! While anybody is caught twice before that, the beat is of 50 µs, or as near to it as the
 //! kernel's timers come.
 
 use std::future::{Future, poll_fn};
@@ -16,9 +17,10 @@ use super::limits::CpuLimitReached;
 
 /// How long an epoch lasts, which is how exactly the limit is kept.
 const EPOCH: Duration = Duration::from_millis(10);
-/// How long it lasts while somebody runs on and on: those who share his thread wait for as long each time. Whoever is caught but once
-/// was there by chance, as under load somebody always is, and the beat has a price: at 50 µs, an eighth of a core. Shorter ones only had the
-/// others interrupted more often.
+/// How long it lasts while somebody runs on and on: those who share his thread wait for as long
+/// each time. Whoever is caught but once was there by chance, as under load somebody always is, and
+/// the beat has a price: at 50 µs, an eighth of a core. Shorter ones only had the others
+/// interrupted more often.
 const SHORT_EPOCH: Duration = Duration::from_micros(50);
 /// For how long after that.
 const BUSY: Duration = Duration::from_millis(100);
@@ -42,14 +44,15 @@ fn since(start: Instant) -> u64 {
 pub(super) struct CpuMeter {
     limit: Duration,
     used: Duration,
-    /// When the guest went on after it last gave way, in nanoseconds since `start`. Shared with the future it waits in
-    /// meanwhile; made when an instance is first caught, which most never are.
+    /// When the guest went on after it last gave way, in nanoseconds since `start`. Shared with the
+    /// future it waits in meanwhile; made when an instance is first caught, which most never are.
     resumed: Option<(Instant, Arc<AtomicU64>)>,
     /// What is known of it where the meter is out of reach; made when asked for.
     account: Option<Arc<Account>>,
 }
 
-/// A guest's time as those have it who work for the guest out of the meter's reach: its streams, and functions that work for long.
+/// A guest's time as those have it who work for the guest out of the meter's reach: its streams,
+/// and functions that work for long.
 pub(super) struct Account {
     limit: AtomicU64,
     /// The guest has dealt with its client since the meter last looked.
@@ -100,7 +103,8 @@ impl Account {
 /// For how long the host works for a guest in one go, where it can tell.
 pub(super) const TURN: Duration = Duration::from_micros(100);
 
-/// What the host does for a guest within one call, in pieces: it is charged to the guest, and gives way to others.
+/// What the host does for a guest within one call, in pieces: it is charged to the guest, and gives
+/// way to others.
 pub(super) struct ChargedWork {
     account: Arc<Account>,
     since: Instant,
@@ -195,13 +199,14 @@ impl CpuMeter {
             }
             worked = Duration::from_nanos(account.worked.swap(0, Relaxed));
         }
-        // A stretch ends at the epoch after it began. One that seems longer had a wait in it, or the thread was not
-        // running; neither is the guest's doing.
+        // A stretch ends at the epoch after it began. One that seems longer had a wait in it, or
+        // the thread was not running; neither is the guest's doing.
         let stretch = match &self.resumed {
             Some((start, at)) => (start.elapsed() - Duration::from_nanos(at.load(Relaxed))).min(2 * EPOCH),
             None => epoch(),
         };
-        // Work of the host's is the guest's doing, however long it took. The stretch has what of it lasted no longer.
+        // Work of the host's is the guest's doing, however long it took. The stretch has what of it
+        // lasted no longer.
         let stretch = stretch.max(worked);
         if !self.used.is_zero() {
             BUSY_UNTIL.store(since(*START) + BUSY.as_nanos() as u64, Relaxed);

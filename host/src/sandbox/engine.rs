@@ -9,21 +9,24 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use super::cpu;
 
-/// What one instance of the small profile may have. Rust, C, Zig and the like need a fraction of it.
+/// What one instance of the small profile may have. Rust, C, Zig and the like need a fraction of
+/// it.
 mod small {
     pub(super) const MEMORIES: u32 = 1;
     pub(super) const TABLES: u32 = 4;
     pub(super) const TABLE_ELEMENTS: u64 = 4096;
     pub(super) const CORE_INSTANCES: u32 = 8;
-    /// Initial memory beyond this is image rather than stack, and wants copy-on-write instead of zeroing.
+    /// Initial memory beyond this is image rather than stack, and wants copy-on-write instead of
+    /// zeroing.
     pub(super) const INITIAL_MEMORY: u64 = 2 << 20;
-    /// What stays resident of a freed instance, and is zeroed by hand: cheaper than giving the pages back and
-    /// faulting them in again, as long as it is little.
+    /// What stays resident of a freed instance, and is zeroed by hand: cheaper than giving the
+    /// pages back and faulting them in again, as long as it is little.
     pub(super) const KEEP_RESIDENT: usize = 128 << 10;
-    /// Stack of a guest's code. Languages that keep their own in linear memory, which is most, use little of it.
+    /// Stack of a guest's code. Languages that keep their own in linear memory, which is most, use
+    /// little of it.
     pub(super) const GUEST_STACK: usize = 256 << 10;
-    /// The same with what the host's functions need above it. Page tables are paid for by every 2 MiB that are touched anywhere,
-    /// so that a smaller stack is a smaller idle connection.
+    /// The same with what the host's functions need above it. Page tables are paid for by every 2
+    /// MiB that are touched anywhere, so that a smaller stack is a smaller idle connection.
     pub(super) const STACK: usize = 512 << 10;
 }
 
@@ -104,7 +107,8 @@ impl Engines {
         Ok(Self { instances, small, large: OnceLock::new() })
     }
 
-    /// Does for this thread now what the first guest on it would: where memory is short by then, that ends the process.
+    /// Does for this thread now what the first guest on it would: where memory is short by then,
+    /// that ends the process.
     ///
     /// # Panics
     /// The machine does not give the memory.
@@ -142,9 +146,11 @@ fn config() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        // Handlers block, as socketserver's do: the machinery of async components would cost each session 11 µs.
+        // Handlers block, as socketserver's do: the machinery of async components would cost each
+        // session 11 µs.
         .concurrency_support(false)
-        // A cause names the functions that a guest was in. More are not worth the time that each takes.
+        // A cause names the functions that a guest was in. More are not worth the time that each
+        // takes.
         .wasm_backtrace_max_frames(NonZeroUsize::new(16));
     config
 }
@@ -168,8 +174,9 @@ mod tests {
 
     #[test]
     fn garbage_collected_types_are_off() {
-        // Once they are on, a sandbox can keep objects behind immutable globals, tables and elements, where nothing that puts it back
-        // looks for them: `bare::survey` has to refuse them first.
+        // Once they are on, a sandbox can keep objects behind immutable globals, tables and
+        // elements, where nothing that puts it back looks for them: `bare::survey` has to refuse
+        // them first.
         let engines = Engines::new(1).unwrap();
         for profile in [Profile::Small, Profile::Large] {
             let module = wat::parse_str("(module (type (struct (field (mut i32)))))").unwrap();

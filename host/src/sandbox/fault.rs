@@ -1,4 +1,5 @@
-//! The three ways a call into a guest can fail, kept apart: what the guest says, what ends it, and what is our own.
+//! The three ways a call into a guest can fail, kept apart: what the guest says, what ends it, and
+//! what is our own.
 
 use std::fmt;
 use std::io;
@@ -87,7 +88,8 @@ impl Fault {
         }
     }
 
-    /// The same, where an access out of bounds was one beyond the stack that a compiler keeps in memory.
+    /// The same, where an access out of bounds was one beyond the stack that a compiler keeps in
+    /// memory.
     pub(super) fn beyond_its_stack(self, size: u64) -> Self {
         match self {
             Self::Ended(Cause::Trap(kind, text)) => {
@@ -141,7 +143,8 @@ impl Fault {
                 }
                 Self::Ended(Cause::Trap(kind_of(*trap), text))
             }
-            // What is left is said of values that crossed the boundary: pointers, lengths, text that is not UTF-8.
+            // What is left is said of values that crossed the boundary: pointers, lengths, text
+            // that is not UTF-8.
             None => Self::Ended(Cause::Trap(FaultKind::Value, error.root_cause().to_string().replace('\n', " "))),
         }
     }

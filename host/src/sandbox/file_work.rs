@@ -1,5 +1,6 @@
-//! Where guests' file work is done: on threads of its own for each plugin, and so many at most. What a plugin's files keep waiting, be
-//! it a network's disk or a file that somebody holds a lease on, keeps neither other plugins waiting nor the host's own work.
+//! Where guests' file work is done: on threads of its own for each plugin, and so many at most.
+//! What a plugin's files keep waiting, be it a network's disk or a file that somebody holds a lease
+//! on, keeps neither other plugins waiting nor the host's own work.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,7 +16,8 @@ use crate::report::PluginStats;
 /// How much of one plugin's file work is done at once. What is beyond it waits for its turn.
 const THREADS: usize = 16;
 
-/// For how long a thread stays that has nothing to do. What is counted after that is work that goes on.
+/// For how long a thread stays that has nothing to do. What is counted after that is work that goes
+/// on.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// One plugin's, made when a session first wants it.
@@ -40,7 +42,8 @@ impl FileWork {
             return Ok(runtime.handle().clone());
         }
         room_for_a_thread()?;
-        // The one worker is for clocks and sockets, which a session within waits for as well. It does no file work.
+        // The one worker is for clocks and sockets, which a session within waits for as well. It
+        // does no file work.
         self.stats.file_work(-1);
         let (begins, ends) = (self.stats.clone(), self.stats.clone());
         let made = Builder::new_multi_thread()
@@ -67,7 +70,8 @@ impl Drop for FileWork {
     }
 }
 
-/// Polls `session` so that the file work it asks for is done on these threads. wasmtime's WASI asks the runtime that is current.
+/// Polls `session` so that the file work it asks for is done on these threads. wasmtime's WASI asks
+/// the runtime that is current.
 pub(crate) async fn within<T>(files: Handle, session: impl Future<Output = T>) -> T {
     let mut session = pin!(session);
     poll_fn(|cx| {

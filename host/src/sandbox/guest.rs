@@ -13,7 +13,8 @@ use super::request::{Origin, Peer, Request};
 use crate::config::Settings;
 use crate::report::Phase;
 
-/// One version of a plugin, ready to serve. Made by the loader; called by sessions, any number of them at once.
+/// One version of a plugin, ready to serve. Made by the loader; called by sessions, any number of
+/// them at once.
 pub enum Guest {
     /// A handler that is a component.
     Component(Component),
@@ -24,7 +25,8 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Makes an instance that serves nobody, to see that it can be made and that its exports are of the right types.
+    /// Makes an instance that serves nobody, to see that it can be made and that its exports are of
+    /// the right types.
     ///
     /// # Errors
     /// As a session would have met them.
@@ -49,7 +51,8 @@ impl Guest {
         }
     }
 
-    /// Whether a fresh sandbox may be one that was put back into its first state, rather than one made anew.
+    /// Whether a fresh sandbox may be one that was put back into its first state, rather than one
+    /// made anew.
     pub(crate) fn is_put_back(&self) -> bool {
         matches!(self, Self::Module(guest) if guest.is_put_back())
     }
@@ -131,8 +134,8 @@ impl Running {
         }
     }
 
-    /// Calls its phases in their order: `verify-request`, `setup`, and, where these went well, `handle` and `finish`. To be called
-    /// once. Dropping its future stops the guest where it is.
+    /// Calls its phases in their order: `verify-request`, `setup`, and, where these went well,
+    /// `handle` and `finish`. To be called once. Dropping its future stops the guest where it is.
     ///
     /// # Errors
     /// What ended the guest in the phase that it has come to.

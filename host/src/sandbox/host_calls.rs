@@ -1,4 +1,5 @@
-//! What the host does for a guest that calls it, whatever way values pass: `send`, `send-to`, and what a call means to the meters.
+//! What the host does for a guest that calls it, whatever way values pass: `send`, `send-to`, and
+//! what a call means to the meters.
 
 use std::future::poll_fn;
 use std::io;
@@ -37,7 +38,8 @@ pub(super) fn settle<T>(
     Ok(done.result)
 }
 
-/// Bytes in a guest's memory that it sends. They are written straight from there: it stands still while it waits in this call.
+/// Bytes in a guest's memory that it sends. They are written straight from there: it stands still
+/// while it waits in this call.
 pub(super) trait Outgoing {
     fn bytes<'a>(&self, store: &'a StoreContextMut<'_, State>) -> &'a [u8];
 }
@@ -68,7 +70,8 @@ pub(super) async fn send(store: &mut StoreContextMut<'_, State>, data: &impl Out
                 store.data_mut().client.renew();
                 wait.again();
                 if at_once >= STRETCH {
-                    // A client that takes all at once is not to have the thread for as long as there is something to send.
+                    // A client that takes all at once is not to have the thread for as long as
+                    // there is something to send.
                     tokio::task::yield_now().await;
                     at_once = 0;
                 }
@@ -99,7 +102,8 @@ pub(super) fn try_send_to(state: &State, data: &[u8], destination: &SocketAddres
         return Err(ErrorCode::Other("this call serves no datagram".to_owned()));
     };
     let Origin { client, server, .. } = &*state.origin;
-    // The client is answered from where it asked, and by its own address: the guest has that in text.
+    // The client is answered from where it asked, and by its own address: the guest has that in
+    // text.
     let sent = if destination.means(client) {
         socket.try_send_to(data, client, Some(server))
     } else if is_granted(destination, &state.settings) {

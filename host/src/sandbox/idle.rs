@@ -9,8 +9,8 @@ use super::contract::ErrorCode;
 use super::limits::{BrokenPipe, IN_VAIN};
 use crate::timer::DeadlineTimer;
 
-/// The limits of a session's waits: the operator's idle time, which runs from the last byte on however many waits there
-/// are in it, and the guest's own, which is of each wait.
+/// The limits of a session's waits: the operator's idle time, which runs from the last byte on
+/// however many waits there are in it, and the guest's own, which is of each wait.
 pub(super) struct IdleTimeout {
     idle: Duration,
     asked: Option<Duration>,
@@ -35,7 +35,8 @@ pub(super) struct Wait {
     pub(super) suspended: bool,
 }
 
-/// For how long a client is quiet before its guest is laid to rest. To wake it takes some microseconds.
+/// For how long a client is quiet before its guest is laid to rest. To wake it takes some
+/// microseconds.
 const REST: Duration = Duration::from_secs(1);
 
 /// What a wait has come to.
@@ -83,8 +84,8 @@ impl IdleTimeout {
     }
 
     /// # Errors
-    /// `timed-out` for ever once the operator's idle time has run out, so that a guest that goes on waiting is not
-    /// taken for one that deals with its client.
+    /// `timed-out` for ever once the operator's idle time has run out, so that a guest that goes on
+    /// waiting is not taken for one that deals with its client.
     pub(super) fn left(&self) -> Result<(), ErrorCode> {
         if self.exhausted { Err(ErrorCode::TimedOut) } else { Ok(()) }
     }

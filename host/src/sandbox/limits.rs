@@ -1,4 +1,5 @@
-//! What a guest may have at most, and the verdicts on one that wants more, on their way through wasmtime.
+//! What a guest may have at most, and the verdicts on one that wants more, on their way through
+//! wasmtime.
 
 use std::time::Duration;
 
@@ -9,27 +10,30 @@ pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 /// The most that all tables of an instance may have together.
 const ALL_ELEMENTS: usize = 200_000;
 
-/// The most files, streams and waits of WASI that an instance may have open at once: each may be a descriptor, and the
-/// host has only so many for all.
+/// The most files, streams and waits of WASI that an instance may have open at once: each may be a
+/// descriptor, and the host has only so many for all.
 pub(super) const RESOURCES: usize = 256;
 
-/// The most bytes that one call of a guest's hands the host to copy: strings, lists, buffers. What is sent to a client is not copied,
-/// and what WASI 0.1 reads and writes is copied in pieces.
+/// The most bytes that one call of a guest's hands the host to copy: strings, lists, buffers. What
+/// is sent to a client is not copied, and what WASI 0.1 reads and writes is copied in pieces.
 pub(super) const COPIED: usize = 8 << 20;
 
 /// The most waits that one call of a component's names: each of its resources, several times.
 pub(super) const WAITS: usize = 4 * RESOURCES;
 
-/// The most bytes of randomness that one call of a component's returns. A program of WASI 0.1 says where they are to be, and has no such bound.
+/// The most bytes of randomness that one call of a component's returns. A program of WASI 0.1 says
+/// where they are to be, and has no such bound.
 pub(super) const RANDOM: usize = 64 << 20;
 
-/// How many reads of nothing and writes to nobody a guest may do in a row once its client has gone. A few are what readers and writers with
-/// buffers do, and thousands what a program does that ignores the errors of what it prints; none of them costs more than a microsecond. SIGPIPE
-/// ends a program at the first such write.
+/// How many reads of nothing and writes to nobody a guest may do in a row once its client has gone.
+/// A few are what readers and writers with buffers do, and thousands what a program does that
+/// ignores the errors of what it prints; none of them costs more than a microsecond. SIGPIPE ends a
+/// program at the first such write.
 pub(super) const IN_VAIN: u32 = 10_000;
 
-/// Counts linear memory over all memories of an instance, and ends it beyond its limit: a trap with a name tells an
-/// operator more than the allocation failure that a `-1` from `memory.grow` becomes in most languages.
+/// Counts linear memory over all memories of an instance, and ends it beyond its limit: a trap with
+/// a name tells an operator more than the allocation failure that a `-1` from `memory.grow` becomes
+/// in most languages.
 pub(super) struct MemoryCap {
     limit: u64,
     used: u64,

@@ -1,5 +1,5 @@
-//! Sandboxes: what a generation's native code runs in, and what the host does for it there. Nothing here knows files of plugins, and
-//! nothing here knows sockets but by the traits of `transport`.
+//! Sandboxes: what a generation's native code runs in, and what the host does for it there. Nothing
+//! here knows files of plugins, and nothing here knows sockets but by the traits of `transport`.
 
 mod blueprint;
 mod client;

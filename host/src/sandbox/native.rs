@@ -15,8 +15,8 @@ pub struct NativeCode<'a>(&'a [u8]);
 
 impl<'a> NativeCode<'a> {
     /// # Safety
-    /// The bytes have to be what [`Generation::code`](crate::plugin::Generation::code) or this program's compiler gave: they are run
-    /// as they are.
+    /// The bytes have to be what [`Generation::code`](crate::plugin::Generation::code) or this
+    /// program's compiler gave: they are run as they are.
     #[expect(unsafe_code, reason = "whether bytes are native code can't be seen from them")]
     pub unsafe fn new(code: &'a [u8]) -> Self {
         Self(code)
@@ -42,8 +42,8 @@ impl Native {
     /// Code of another version or with other settings.
     pub(crate) fn deserialize(engine: &Engine, code: NativeCode<'_>) -> wasmtime::Result<Self> {
         #[expect(unsafe_code, reason = "there is no safe way to take compiled code in")]
-        // SAFETY: `NativeCode` is what `serialize` gave. wasmtime itself checks which of the two it is, and that it is of the same
-        // version and settings.
+        // SAFETY: `NativeCode` is what `serialize` gave. wasmtime itself checks which of the two it
+        // is, and that it is of the same version and settings.
         unsafe {
             match Engine::detect_precompiled(code.0) {
                 Some(wasmtime::Precompiled::Module) => Module::deserialize(engine, code.0).map(Self::Module),
@@ -52,8 +52,9 @@ impl Native {
         }
     }
 
-    /// Does now what else the first instance would: where memory is copied on write, what it begins with is put where it is
-    /// mapped from. For a large plugin that is work for milliseconds, and the first instance is made on a thread that serves.
+    /// Does now what else the first instance would: where memory is copied on write, what it begins
+    /// with is put where it is mapped from. For a large plugin that is work for milliseconds, and
+    /// the first instance is made on a thread that serves.
     ///
     /// # Errors
     /// The machine does not give the memory.

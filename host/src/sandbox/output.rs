@@ -34,7 +34,8 @@ struct OutputLine {
     /// Of stderr alone.
     last_words: LastWords,
     account: Arc<Account>,
-    /// For how long the host has worked on what was printed since others on the thread last had their turn.
+    /// For how long the host has worked on what was printed since others on the thread last had
+    /// their turn.
     at_once: Duration,
 }
 
@@ -110,7 +111,8 @@ impl OutputLine {
                 admitted = self.log();
             }
             if !admitted {
-                // Nor is what comes with it, up to the line that is not at its end yet: to ask for each line takes longer than to print it.
+                // Nor is what comes with it, up to the line that is not at its end yet: to ask for
+                // each line takes longer than to print it.
                 let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
                 let lines = rest[..whole].iter().filter(|byte| **byte == b'\n').count();
                 self.origin.stats.suppress(LogCategory::Printed, lines as u64);
@@ -131,8 +133,9 @@ impl OutputLine {
         admitted
     }
 
-    /// What a guest says is the value of one field, in quotes, with whatever does not show itself escaped: it can pass neither for a
-    /// line of ours, nor for another of its fields, nor move a terminal's cursor.
+    /// What a guest says is the value of one field, in quotes, with whatever does not show itself
+    /// escaped: it can pass neither for a line of ours, nor for another of its fields, nor move a
+    /// terminal's cursor.
     fn write(&self) {
         let text = &*String::from_utf8_lossy(self.begun.trim_ascii_end());
         let Origin { plugin, generation, client, .. } = &*self.origin;

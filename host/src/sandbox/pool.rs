@@ -1,5 +1,5 @@
-//! Warm instances, between two requests: those of a plugin whose manifest says `instance = "reused"`, and fresh ones that were put back
-//! into their first state.
+//! Warm instances, between two requests: those of a plugin whose manifest says
+//! `instance = "reused"`, and fresh ones that were put back into their first state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,8 +41,8 @@ impl<I> Pooled<I> {
     }
 }
 
-/// The warm instances of one generation. The one used last is used next: what is in the processor's caches is cheapest,
-/// and what is not needed grows old.
+/// The warm instances of one generation. The one used last is used next: what is in the processor's
+/// caches is cheapest, and what is not needed grows old.
 pub(super) struct InstancePool<I> {
     idle: Mutex<Idle<I>>,
     /// Bounds the kept ones of all plugins together.
@@ -59,7 +59,8 @@ impl<I> InstancePool<I> {
         Self { idle: Mutex::new(Idle { made: Vec::new(), swept: Instant::now() }), room }
     }
 
-    /// An instance that has served before, if there is one that may serve again under these settings.
+    /// An instance that has served before, if there is one that may serve again under these
+    /// settings.
     pub(super) fn take(&self, settings: &Arc<Settings>) -> Option<Box<Pooled<I>>> {
         let (now, mut idle) = (Instant::now(), self.idle());
         if now.saturating_duration_since(idle.swept) > SWEEP {
@@ -74,7 +75,8 @@ impl<I> InstancePool<I> {
         None
     }
 
-    /// Keeps an instance whose request has ended well, if there is room: one that is to be reused, or is as good as new.
+    /// Keeps an instance whose request has ended well, if there is room: one that is to be reused,
+    /// or is as good as new.
     pub(super) fn keep(&self, mut made: Box<Pooled<I>>) {
         let limits = made.store.data().settings.reuse.unwrap_or(FRESH_POOL);
         made.served += 1;

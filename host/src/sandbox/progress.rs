@@ -24,7 +24,8 @@ impl Progress {
 /// What became of a request that no fault has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// All its phases are over. Some may have returned an error, which is among the [complaints](super::Running::complaints).
+    /// All its phases are over. Some may have returned an error, which is among the
+    /// [complaints](super::Running::complaints).
     Whole,
     /// The plugin turned the client away: `verify-request` was false.
     Refused,

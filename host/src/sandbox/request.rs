@@ -48,8 +48,8 @@ impl Peer {
         }
     }
 
-    /// A listener that is about to close may still take a request, when the plugin has become one of the other kind. It has to
-    /// end here: calls don't look at the exports' types again.
+    /// A listener that is about to close may still take a request, when the plugin has become one
+    /// of the other kind. It has to end here: calls don't look at the exports' types again.
     pub(super) fn of_its_kind(self, interface: Interface) -> Result<Self, (Fault, Self)> {
         if matches!(self, Self::Connection(_)) != matches!(interface, Interface::Stream) {
             let error = wasmtime::format_err!("its plugin has become one of another kind: a {}", interface.name());

@@ -2,7 +2,8 @@
 
 use wasmtime::Val;
 
-/// What is compared at a time, in bytes: a page of the kernel's, so that one which was never touched is only read.
+/// What is compared at a time, in bytes: a page of the kernel's, so that one which was never
+/// touched is only read.
 pub(super) const PAGE: usize = 4096;
 static ZEROS: [u8; PAGE] = [0; PAGE];
 

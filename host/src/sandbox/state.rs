@@ -36,8 +36,8 @@ pub(crate) struct State {
     outputs: Vec<Output>,
 }
 
-/// A store for one instance, under all its limits. Without a connection or a socket it is for a call that serves no
-/// request.
+/// A store for one instance, under all its limits. Without a connection or a socket it is for a
+/// call that serves no request.
 pub(super) fn store(
     engine: &Engine,
     origin: Arc<Origin>,
@@ -100,7 +100,8 @@ impl State {
         self.outputs.iter().chain(self.exchange.printed()).find_map(Output::last_words)
     }
 
-    /// Makes the WASI of a program: what the operator granted, and what `with` adds. A core module's is 0.1.
+    /// Makes the WASI of a program: what the operator granted, and what `with` adds. A core
+    /// module's is 0.1.
     pub(super) fn use_as_program(&mut self, is_module: bool, with: impl FnOnce(&mut WasiCtxBuilder)) {
         let (mut wasi, writes_to) = granted(&self.origin, &self.settings, &mut self.cpu);
         self.outputs.extend(writes_to);
@@ -166,7 +167,8 @@ fn granted(origin: &Arc<Origin>, settings: &Settings, cpu: &mut CpuMeter) -> (Wa
         };
         let path = grant.folder.as_ref().map_or_else(|| grant.host.clone(), |folder| folder.path());
         if let Err(error) = wasi.preopened_dir(path, &grant.guest, access) {
-            // The host has no descriptor left, or may not read it any more. The handler finds nothing there, as any program would.
+            // The host has no descriptor left, or may not read it any more. The handler finds
+            // nothing there, as any program would.
             if origin.stats.may_log(LogCategory::Failures, 0) {
                 let (plugin, client, folder) = (&origin.plugin, &origin.client, grant.host.display());
                 tracing::error!(%plugin, %client, %folder, %error, "a granted folder can't be opened");

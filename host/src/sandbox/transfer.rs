@@ -1,4 +1,5 @@
-//! What passes between a module and the host beside the parameters of their functions: bytes for its memory, and results in it.
+//! What passes between a module and the host beside the parameters of their functions: bytes for
+//! its memory, and results in it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -157,7 +158,8 @@ pub(super) fn span(memory: &[u8], at: u32, length: u32) -> wasmtime::Result<&[u8
     memory.get(at as usize..).and_then(|rest| rest.get(..length as usize)).ok_or_else(out_of_bounds)
 }
 
-/// A result in the guest's memory, all of which are of 16 bytes: a byte that says which, and what it is at 4.
+/// A result in the guest's memory, all of which are of 16 bytes: a byte that says which, and what
+/// it is at 4.
 pub(super) struct Slot<'a> {
     pub(super) bytes: &'a mut [u8; 16],
     at: u32,

@@ -1,4 +1,5 @@
-//! What a guest's request comes by, as much of it as a guest needs. Sockets implement it, and nothing here knows them.
+//! What a guest's request comes by, as much of it as a guest needs. Sockets implement it, and
+//! nothing here knows them.
 
 use std::future::Future;
 use std::io;
@@ -23,7 +24,8 @@ pub trait Connection: Send + Sync {
 
 /// A datagram socket, as much of it as a guest needs.
 pub trait DatagramSocket: Send + Sync {
-    /// Sends one datagram, from the address `from` where that is one of several; `WouldBlock` if there is no room for it now.
+    /// Sends one datagram, from the address `from` where that is one of several; `WouldBlock` if
+    /// there is no room for it now.
     fn try_send_to(&self, data: &[u8], destination: &SocketAddress, from: Option<&SocketAddress>) -> io::Result<()>;
     /// Waits until there may be room again.
     fn poll_sendable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

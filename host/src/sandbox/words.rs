@@ -1,4 +1,5 @@
-//! What a guest had to say before it ended: the last of what it wrote to stderr, and the functions that it was in.
+//! What a guest had to say before it ended: the last of what it wrote to stderr, and the functions
+//! that it was in.
 
 use std::fmt::Write;
 
@@ -37,7 +38,8 @@ impl LastWords {
         let lines: Vec<&str> =
             text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !is_hint(line)).collect();
         let panic = lines.iter().rposition(|line| line.starts_with("thread ") && line.contains(" panicked at "));
-        // A traceback of Python ends with the exception. One of JavaScript begins with it, and its frames are indented.
+        // A traceback of Python ends with the exception. One of JavaScript begins with it, and its
+        // frames are indented.
         let last = || lines.iter().rposition(|line| !line.starts_with([' ', '\t']) && *line != "Stack:");
         let (first, count) = match panic {
             Some(panic) => (panic, 3),
@@ -74,7 +76,8 @@ const RUNTIME: [&str; 16] = [
     "__original",
 ];
 
-/// The functions that the guest was in, the innermost first, as far as the module names them. Empty if it names none.
+/// The functions that the guest was in, the innermost first, as far as the module names them. Empty
+/// if it names none.
 pub(super) fn frames(error: &wasmtime::Error) -> String {
     let mut text = String::new();
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };

@@ -1,4 +1,5 @@
-//! The first step of a session, before anything is made for it: the host's own rules of who is served.
+//! The first step of a session, before anything is made for it: the host's own rules of who is
+//! served.
 
 use std::net::Shutdown;
 

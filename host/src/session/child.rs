@@ -1,9 +1,9 @@
 //! A session in a process of its own: what the host does for it, and what the process does.
 //!
-//! The child is this same program, started again: a fork of a process with threads could do nothing but start a program
-//! anyway. As inetd's, it has the socket as its stdin. Its stdout is a socket with descriptors in it: a file in memory that holds all
-//! else it needs, and the granted folders. So starting it takes no more than what posix_spawn(3) does without copying the host's
-//! mappings.
+//! The child is this same program, started again: a fork of a process with threads could do nothing
+//! but start a program anyway. As inetd's, it has the socket as its stdin. Its stdout is a socket
+//! with descriptors in it: a file in memory that holds all else it needs, and the granted folders.
+//! So starting it takes no more than what posix_spawn(3) does without copying the host's mappings.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
@@ -125,7 +125,8 @@ fn read_report(mut file: File) -> anyhow::Result<Report> {
     Ok(postcard::from_bytes(&report)?)
 }
 
-/// Waits for the child's end, and tells it of the drain deadline: once that it is near, and once that it is now.
+/// Waits for the child's end, and tells it of the drain deadline: once that it is near, and once
+/// that it is now.
 async fn lifetime(child: &mut Child, deadline: &DrainDeadline) -> io::Result<ExitStatus> {
     tokio::select! {
         ended = child.wait() => return ended,
@@ -157,8 +158,8 @@ fn cause(status: ExitStatus) -> (FaultKind, String) {
     }
 }
 
-/// Starts the child. The host's own descriptor of the connection goes with `arrival`. In the file there will be what the
-/// child has counted.
+/// Starts the child. The host's own descriptor of the connection goes with `arrival`. In the file
+/// there will be what the child has counted.
 fn start(arrival: &Incoming, context: &SessionContext) -> io::Result<(Child, File)> {
     let (client, server) = arrival.ends();
     let (socket, packet) = match arrival {
@@ -209,7 +210,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
     // As many as the session's own, and one for what it tells of its failure.
     let engines = Engines::new(2).map_err(anyhow::Error::from)?;
     #[expect(unsafe_code, reason = "compiled code is taken in")]
-    // SAFETY: the host has it from `Generation::code`, and nobody else has sent a job here: this process was given the socket by it.
+    // SAFETY: the host has it from `Generation::code`, and nobody else has sent a job here: this
+    // process was given the socket by it.
     let code = unsafe { NativeCode::new(&code) };
     let generation = plugin::revive(&engines, &job.blueprint, code, job.generation.into())
         .map_err(anyhow::Error::from)
@@ -231,7 +233,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         outlive_file_size_limit()?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut announce = signal(SignalKind::alarm())?;
-        // A terminal's interrupt goes to host and children alike; when they end is the host's to say.
+        // A terminal's interrupt goes to host and children alike; when they end is the host's to
+        // say.
         let _interrupt = signal(SignalKind::interrupt())?;
         // Who asks all that are called wharf how they are means the host.
         let _ask = signal(SignalKind::user_defined1())?;

@@ -1,4 +1,5 @@
-//! What ends a session that does not end by itself: its phases' time, its generation's drain deadline, and the end of its client.
+//! What ends a session that does not end by itself: its phases' time, its generation's drain
+//! deadline, and the end of its client.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -53,7 +54,8 @@ impl<'p, 't> Deadline<'p, 't> {
         .await
     }
 
-    /// To be called before the guest is polled, and [`poll_over`](Self::poll_over) after it, where it is pending.
+    /// To be called before the guest is polled, and [`poll_over`](Self::poll_over) after it, where
+    /// it is pending.
     pub(crate) fn begin_poll(&self) {
         if let Some(vigil) = &self.client {
             vigil.client.begin_poll();
@@ -134,7 +136,8 @@ pub(crate) struct Vigil {
     /// `timeouts.gone`.
     grace: Duration,
     look: Option<Instant>,
-    /// Since when the client is known to be gone, and what of its bytes was unread when that began to count.
+    /// Since when the client is known to be gone, and what of its bytes was unread when that began
+    /// to count.
     gone: Option<(Instant, u64)>,
     asks: bool,
 }
@@ -167,7 +170,8 @@ impl Vigil {
             }
             Presence::Gone => {
                 let (now, unread) = (Instant::now(), self.client.unread());
-                // What came before the end is still the handler's: as long as it takes more of it, it is not done.
+                // What came before the end is still the handler's: as long as it takes more of it,
+                // it is not done.
                 let (since, _) = *match &mut self.gone {
                     Some(gone) if gone.1 == unread => gone,
                     other => other.insert((now, unread)),

@@ -1,4 +1,5 @@
-//! Sessions: one request each, from where it was accepted to its end. The one room that knows both sockets and guests.
+//! Sessions: one request each, from where it was accepted to its end. The one room that knows both
+//! sockets and guests.
 
 mod admit;
 pub mod child;

@@ -1,5 +1,5 @@
-//! One request's way through its plugin: instance, verify-request, setup, handle, finish, close. The one place that
-//! knows both sockets and guests.
+//! One request's way through its plugin: instance, verify-request, setup, handle, finish, close.
+//! The one place that knows both sockets and guests.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,8 +22,8 @@ use crate::sandbox::{
 /// The most that is said of a fault, in bytes.
 const CAUSE: usize = 4096;
 
-/// What a session is made of, taken together when its request arrived: whatever is replaced later, this
-/// session ends as it began.
+/// What a session is made of, taken together when its request arrived: whatever is replaced later,
+/// this session ends as it began.
 #[derive(Clone)]
 pub struct SessionContext {
     pub plugin: Arc<str>,
@@ -60,10 +60,11 @@ impl From<Incoming> for Opening {
     }
 }
 
-/// Serves one request, from its arrival to its close, and keeps `kept` until then: what is counted as long as the session goes on.
+/// Serves one request, from its arrival to its close, and keeps `kept` until then: what is counted
+/// as long as the session goes on.
 ///
-/// A client is waited for in here and in no function within, as far as that can be: each would be returned through, and called again,
-/// at every message.
+/// A client is waited for in here and in no function within, as far as that can be: each would be
+/// returned through, and called again, at every message.
 pub(crate) async fn serve<K: Send>(request: impl Into<Opening> + Send, context: Arc<SessionContext>, kept: K) {
     context.stats.begun();
     let Opening { client, server, peer, watch } = request.into();
@@ -114,8 +115,8 @@ pub(crate) fn not_begun(context: &SessionContext, client: &SocketAddress, phase:
     note((plugin, stats, &generation.id, client), phase, (FaultKind::Host, &Fault::Host(error.into())));
 }
 
-/// Waits for a client's first byte, or its end, before anything is made for its session. It is left to be read. None
-/// where neither came in time, and the connection is closed.
+/// Waits for a client's first byte, or its end, before anything is made for its session. It is left
+/// to be read. None where neither came in time, and the connection is closed.
 pub(crate) async fn first_byte(stream: Stream, context: &SessionContext) -> Option<Stream> {
     let limit = context.settings.timeouts.idle;
     let cause = tokio::select! {
@@ -156,7 +157,8 @@ pub(crate) fn refused(plugin: &str, stats: &Arc<PluginStats>, client: &SocketAdd
     }
 }
 
-/// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again in its time.
+/// Lets the plugin do its upkeep. No client is concerned: one that fails is logged, and tried again
+/// in its time.
 pub(crate) async fn service_actions(context: &SessionContext, address: &ListenAddress) {
     let SessionContext { plugin, stats, generation, settings, spare, .. } = context;
     let origin = Origin::without_client(plugin.clone(), stats.clone(), generation.id.clone());
@@ -184,7 +186,8 @@ pub(crate) async fn service_actions(context: &SessionContext, address: &ListenAd
     }
 }
 
-/// Counts a fault, and says so in the log, with the names of plugin, generation and client; its cause in words.
+/// Counts a fault, and says so in the log, with the names of plugin, generation and client; its
+/// cause in words.
 fn note(
     (plugin, stats, generation, client): (&str, &Arc<PluginStats>, &str, &SocketAddress),
     phase: Phase,
@@ -214,7 +217,8 @@ fn cause_of(fault: &Fault) -> String {
     cause
 }
 
-/// Whether a handler returned the error that it got when its client left, as each language spells it.
+/// Whether a handler returned the error that it got when its client left, as each language spells
+/// it.
 fn tells_of_a_client_that_left(fault: &Fault) -> bool {
     let Fault::Handler(error) = fault else { return false };
     let letters = |c: &char| c.is_ascii_alphabetic();
@@ -222,7 +226,8 @@ fn tells_of_a_client_that_left(fault: &Fault) -> bool {
     error.contains("connectionreset") || error.contains("brokenpipe")
 }
 
-/// Whether a client has left without ever having sent a byte, as a balancer's health check or a scan of ports does.
+/// Whether a client has left without ever having sent a byte, as a balancer's health check or a
+/// scan of ports does.
 fn is_probe(client: &ClientWatch) -> bool {
     !client.has_spoken() && client.presence() != Presence::Here
 }
@@ -249,7 +254,8 @@ impl Session<'_, '_> {
     /// Makes the sandbox.
     ///
     /// # Errors
-    /// There is none, which has been said: the connection that is left to be closed with care, if there is one.
+    /// There is none, which has been said: the connection that is left to be closed with care, if
+    /// there is one.
     async fn instance(&mut self, peer: Peer) -> Result<Running, Option<Box<dyn Connection>>> {
         self.deadline.set(self.context.settings.timeouts.setup);
         let request = Request { peer, origin: self.origin.clone(), settings: self.context.settings.clone() };
@@ -286,7 +292,8 @@ impl Session<'_, '_> {
     /// Says what became of a request that did not go well, whose last phase this was.
     async fn ended(&mut self, running: &mut Running, phase: Phase, ended: &Result<Served, Fault>) {
         for (complained, error) in running.complaints() {
-            // What ended the phase after its error was read, in its post-return function, is what the phase came to.
+            // What ended the phase after its error was read, in its post-return function, is what
+            // the phase came to.
             if complained != phase || ended.is_ok() {
                 self.failed(complained, &Fault::Handler(error)).await;
             }
@@ -300,8 +307,8 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Counts a client that has left without a word from either side. To be called when the guest is gone; the connection is
-    /// closed once nothing else has it.
+    /// Counts a client that has left without a word from either side. To be called when the guest
+    /// is gone; the connection is closed once nothing else has it.
     fn end(self) {
         if let Some(client) = self.deadline.client()
             && !self.is_probe
@@ -312,7 +319,8 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Whether what failed is only that its client has left without ever having sent a byte: nothing that anybody has to hear of.
+    /// Whether what failed is only that its client has left without ever having sent a byte:
+    /// nothing that anybody has to hear of.
     fn is_only_a_probe(&mut self, phase: Phase, fault: &Fault) -> bool {
         let of_its_own_accord = match fault {
             Fault::Handler(_) | Fault::Ended(Cause::Exit(..) | Cause::Trap(FaultKind::Unreachable, _)) => true,

@@ -67,7 +67,8 @@ impl Service {
     }
 }
 
-/// Takes what a plugin's file work needs before its clients take it. Where the machine has none now, the next session asks again.
+/// Takes what a plugin's file work needs before its clients take it. Where the machine has none
+/// now, the next session asks again.
 fn begin_file_work(context: &SessionContext) {
     if !context.settings.grants.dirs.is_empty() {
         let _ = context.files.handle();
@@ -91,7 +92,8 @@ impl Server {
     /// Opens the listener and begins to accept.
     ///
     /// # Errors
-    /// As [`Listener::open`]; an address that another plugin has, which is named; no descriptors for another listener.
+    /// As [`Listener::open`]; an address that another plugin has, which is named; no descriptors
+    /// for another listener.
     pub fn start(asked: &ListenAddress, service: &Arc<Service>) -> io::Result<Self> {
         let context = service.context();
         let SessionContext { plugin, settings, .. } = &*context;
@@ -226,8 +228,8 @@ impl Server {
         self.listener.hand(plugin.into(), self.asked.clone())
     }
 
-    /// Stops accepting where another process accepts on the same socket: what the kernel holds is that one's now.
-    /// Sessions go on.
+    /// Stops accepting where another process accepts on the same socket: what the kernel holds is
+    /// that one's now. Sessions go on.
     pub async fn leave(self) {
         // It is ended where it waits, so never with a request in its hands.
         self.accepting.abort();
@@ -238,8 +240,8 @@ impl Server {
     }
 }
 
-/// Begins a connection's session when its client's first byte has come. Until then it has a task of its own, which is far smaller than
-/// a session's, and neither thread nor process.
+/// Begins a connection's session when its client's first byte has come. Until then it has a task of
+/// its own, which is far smaller than a session's, and neither thread nor process.
 fn begin_later(stream: Stream, permit: Permit, context: Arc<SessionContext>, service: Arc<Service>) {
     let sessions = service.shared.sessions_under(&context.settings).clone();
     sessions.spawn(async move {
@@ -257,8 +259,8 @@ fn cap(settings: &Settings) -> u32 {
     }
 }
 
-/// Calls the plugin's `service-actions` once every interval, for as long as the server accepts. Where the plugin has no
-/// hooks, nothing wakes it but another generation.
+/// Calls the plugin's `service-actions` once every interval, for as long as the server accepts.
+/// Where the plugin has no hooks, nothing wakes it but another generation.
 async fn upkeep(service: Arc<Service>, address: ListenAddress, stop: CancellationToken) {
     loop {
         // Asked for before the terms are read: a swap in between is not missed.

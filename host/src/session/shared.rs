@@ -11,7 +11,8 @@ use crate::config::Settings;
 use crate::listen::{AddressBook, RequestQuota, SocketStore};
 use crate::report::Counters;
 
-/// How many instances there may be beside those of the sessions: for `handle-error`, and to try new plugins out.
+/// How many instances there may be beside those of the sessions: for `handle-error`, and to try new
+/// plugins out.
 pub const SPARE_INSTANCES: u32 = 16;
 
 /// What the whole host shares among its servers.

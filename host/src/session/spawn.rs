@@ -29,10 +29,12 @@ pub(super) struct Spawner {
     last: Instant,
 }
 
-/// What a session may take of the thread that takes datagrams in. One that takes more has the next [`APART`] begin in tasks.
+/// What a session may take of the thread that takes datagrams in. One that takes more has the next
+/// [`APART`] begin in tasks.
 const LONG_DATAGRAM: Duration = Duration::from_micros(200);
 const APART: u32 = 32;
-/// How many datagrams are served in a row where they were taken in, while other threads might take some of them.
+/// How many datagrams are served in a row where they were taken in, while other threads might take
+/// some of them.
 const ALONE: usize = 8;
 
 impl Spawner {
@@ -42,8 +44,8 @@ impl Spawner {
         Self { shared, has_others: Handle::current().metrics().num_workers() > 1, apart: 0, last: Instant::now() }
     }
 
-    /// Begins the session of a request that has just arrived, after `before` others in a row. Does not wait for anything. Gives the
-    /// permit back if the session is over by then.
+    /// Begins the session of a request that has just arrived, after `before` others in a row. Does
+    /// not wait for anything. Gives the permit back if the session is over by then.
     pub(super) fn begin(
         &mut self,
         arrival: Incoming,
@@ -76,7 +78,8 @@ impl Spawner {
                 let (told, client) = (context.clone(), arrival.ends().0.clone());
                 let files = (!context.settings.grants.dirs.is_empty()).then(|| context.files.handle()).transpose();
                 let begun = room_for_a_thread().and(files).and_then(|files| {
-                    // Only what the guest does happens on the thread; waiting for sockets is the runtime's as everywhere.
+                    // Only what the guest does happens on the thread; waiting for sockets is the
+                    // runtime's as everywhere.
                     let session = move || {
                         let session = run::serve(arrival, context, (permit, counted));
                         match files {
@@ -101,8 +104,8 @@ impl Spawner {
         None
     }
 
-    /// Serves a datagram at once if that needs no wait, as most do not: a task for each would cost as much as its guest. What
-    /// has to wait goes on in a task.
+    /// Serves a datagram at once if that needs no wait, as most do not: a task for each would cost
+    /// as much as its guest. What has to wait goes on in a task.
     fn begin_here(
         &mut self,
         arrival: Incoming,
@@ -126,8 +129,8 @@ impl Spawner {
         if before == 0 {
             self.last = Instant::now();
         }
-        // Nobody is to be woken: the task that it may become is polled when it begins. And a panic, which would be a fault of
-        // ours, costs one session and not the listener, as in a task.
+        // Nobody is to be woken: the task that it may become is polled when it begins. And a panic,
+        // which would be a fault of ours, costs one session and not the listener, as in a task.
         let polled = catch_unwind(AssertUnwindSafe(|| session.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
         // To take the next one in is little beside it, and no reason to look at the clock twice.
         let now = Instant::now();

@@ -8,7 +8,8 @@ use super::{RETRY, Supervisor};
 use crate::config::{LOOK, ListenAddress};
 
 impl Supervisor {
-    /// Has listeners go from plugins that no longer want them to those that do, and closes those that nobody wants.
+    /// Has listeners go from plugins that no longer want them to those that do, and closes those
+    /// that nobody wants.
     pub(super) async fn move_listeners(&mut self) {
         let missing: Vec<(String, ListenAddress)> = self
             .plugins

@@ -1,5 +1,5 @@
-//! Keeps what is served equal to what stands in the folder: start the new, swap, retire the old. Whatever fails leaves
-//! the old in place.
+//! Keeps what is served equal to what stands in the folder: start the new, swap, retire the old.
+//! Whatever fails leaves the old in place.
 
 mod addresses;
 mod loading;
@@ -33,11 +33,13 @@ use serving::Serving;
 use stop::{Hangup, HangupMeaning, Stop};
 use succession::upgraded;
 
-/// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove it first.
+/// How long a plugin's file must be gone before its plugin is: tools that replace a file may remove
+/// it first.
 const GONE: Duration = Duration::from_millis(250);
 /// How often an address that could not be had is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How soon a file is looked at again that was refused, but written so recently that its writer may not be done.
+/// How soon a file is looked at again that was refused, but written so recently that its writer may
+/// not be done.
 const HALF_WRITTEN: Duration = Duration::from_millis(200);
 /// How often the folder is looked at where no events come, or where it is away.
 const POLL: Duration = Duration::from_secs(1);
@@ -77,7 +79,8 @@ pub(crate) struct Supervisor {
     folder_is_there: bool,
     /// Counts the host-wide settings that there were, as plugins are loaded under them.
     revision: u64,
-    /// What was said of the file of these, where it is wrong, and since when somebody has been writing it.
+    /// What was said of the file of these, where it is wrong, and since when somebody has been
+    /// writing it.
     config_error: Option<String>,
     config_early: Option<Instant>,
     watch: Watch,
@@ -91,7 +94,8 @@ pub(crate) struct Supervisor {
     replaced: Vec<Replaced>,
     /// When the last of the generations has to be gone that have to end.
     last_deadline: Instant,
-    /// What this host's successor is started from, and the upgrade under way. Until that ends, nothing is changed here.
+    /// What this host's successor is started from, and the upgrade under way. Until that ends,
+    /// nothing is changed here.
     program: Executable,
     upgrade: Option<Upgrade>,
     manager: Notifier,
@@ -122,7 +126,8 @@ struct Entry {
     /// Whether a refusal that this load comes to is to be tried again.
     forget: bool,
     refused: bool,
-    /// The reason that was given for that, where it was the host's own. It is tried again, and said once.
+    /// The reason that was given for that, where it was the host's own. It is tried again, and said
+    /// once.
     said: Option<String>,
     gone_since: Option<Instant>,
     serving: Option<Serving>,
@@ -163,7 +168,8 @@ impl Supervisor {
         }
     }
 
-    /// Serves until told to stop, or replaced by a successor; in the place of `predecessor`, if there is one.
+    /// Serves until told to stop, or replaced by a successor; in the place of `predecessor`, if
+    /// there is one.
     ///
     /// # Errors
     /// Signals can't be listened for.
@@ -272,7 +278,8 @@ impl Supervisor {
             Ok(found) => {
                 self.folder_is_there = true;
                 self.unload_what_is_gone(&found).await;
-                // Perhaps not for the file's sake, but for want of descriptors: nothing tells when there are some again.
+                // Perhaps not for the file's sake, but for want of descriptors: nothing tells when
+                // there are some again.
                 if found.values().any(|found| found.fingerprint.is_unreadable()) {
                     self.scan_within(POLL);
                 }
@@ -282,7 +289,8 @@ impl Supervisor {
                 self.move_listeners().await;
             }
             Err(error) => {
-                // A folder that is away, be it for a moment, says nothing about what should be served.
+                // A folder that is away, be it for a moment, says nothing about what should be
+                // served.
                 if std::mem::replace(&mut self.folder_is_there, false) {
                     let folder = self.plan.source.folder().display();
                     tracing::warn!(%folder, %error, "the folder can't be read; waiting for it");
@@ -292,8 +300,8 @@ impl Supervisor {
         }
     }
 
-    /// Lets what was refused be tried again though its files are the same: what they need may be there now. So is what serves, where a
-    /// folder that it was granted is another by now.
+    /// Lets what was refused be tried again though its files are the same: what they need may be
+    /// there now. So is what serves, where a folder that it was granted is another by now.
     fn forget_refusals(&mut self) {
         let has_moved = |entry: &Entry| {
             let settings = entry.serving.as_ref().map(|serving| &serving.loaded().settings);
@@ -312,8 +320,8 @@ impl Supervisor {
         self.next_scan = self.next_scan.min(Instant::now() + wait);
     }
 
-    /// Reads host-wide settings again. Wrong ones leave the old in place. Whether they are settled: not while somebody is
-    /// writing them, for which there is a limit.
+    /// Reads host-wide settings again. Wrong ones leave the old in place. Whether they are settled:
+    /// not while somebody is writing them, for which there is a limit.
     fn read_config(&mut self) -> bool {
         let Some(file) = &self.plan.config_file else { return true };
         let config = match HostConfig::read(file) {
@@ -345,8 +353,8 @@ impl Supervisor {
         true
     }
 
-    /// Watches the plugin folder; its parent, for when it is made, or replaced as a whole; the places of links that lead to
-    /// it or lie in it; and the place of the host-wide settings.
+    /// Watches the plugin folder; its parent, for when it is made, or replaced as a whole; the
+    /// places of links that lead to it or lie in it; and the place of the host-wide settings.
     fn cover(&mut self) {
         let folder = self.plan.source.folder();
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());

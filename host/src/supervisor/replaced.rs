@@ -1,4 +1,5 @@
-//! Generations that are no longer current: their sessions go on, and here is known which of them still have some.
+//! Generations that are no longer current: their sessions go on, and here is known which of them
+//! still have some.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,8 +49,9 @@ impl Replaced {
 }
 
 impl Supervisor {
-    /// Lets the sessions of a generation go on that was replaced: until they end, unless the operator says otherwise. Where
-    /// too many generations have some by now, the oldest one's have to end.
+    /// Lets the sessions of a generation go on that was replaced: until they end, unless the
+    /// operator says otherwise. Where too many generations have some by now, the oldest one's have
+    /// to end.
     pub(super) fn replaced(&mut self, replaced: Replaced, settings: &Settings) {
         self.replaced.retain(|replaced| replaced.sessions() > 0);
         let (plugin, generation, sessions) = (replaced.plugin.clone(), replaced.id.clone(), replaced.sessions());
@@ -90,7 +92,8 @@ impl Supervisor {
         }
     }
 
-    /// Gives the sessions of all replaced generations, or of this plugin's, until their drain deadline.
+    /// Gives the sessions of all replaced generations, or of this plugin's, until their drain
+    /// deadline.
     pub(super) fn end_replaced(&mut self, plugin: Option<&str>) {
         for place in 0..self.replaced.len() {
             let replaced = &self.replaced[place];

@@ -28,7 +28,8 @@ struct Failing {
     tries: u32,
 }
 
-/// How often an address is tried for before another of the plugin's that is in its way is closed for it once more.
+/// How often an address is tried for before another of the plugin's that is in its way is closed
+/// for it once more.
 const TRIES: u32 = 30;
 
 impl Serving {
@@ -65,11 +66,11 @@ impl Serving {
         self.failing.iter().map(|failing| &failing.address)
     }
 
-    /// Lets new sessions begin with what was loaded, and rebinds only what changed. Returns the generation that was
-    /// replaced, if it is another.
+    /// Lets new sessions begin with what was loaded, and rebinds only what changed. Returns the
+    /// generation that was replaced, if it is another.
     pub(super) async fn swap(&mut self, loaded: Loaded) -> Option<Replaced> {
-        // What a listener of the other kind still has is served as it was meant: what was loaded may be for datagrams, and
-        // it for streams.
+        // What a listener of the other kind still has is served as it was meant: what was loaded
+        // may be for datagrams, and it for streams.
         let wanted = loaded.settings.listen.clone();
         let is_of_the_kind =
             |server: &Server| wanted.iter().any(|address| address.is_stream() == server.address().is_stream());
@@ -107,7 +108,8 @@ impl Serving {
         }
     }
 
-    /// Listens anew where a Unix socket's file was removed, perhaps with its folder: nobody finds that socket any more.
+    /// Listens anew where a Unix socket's file was removed, perhaps with its folder: nobody finds
+    /// that socket any more.
     pub(super) async fn restore(&mut self) {
         for server in std::mem::take(&mut self.servers) {
             if !server.is_gone() {
@@ -127,8 +129,8 @@ impl Serving {
         self.close_all_but(|_| false).await;
     }
 
-    /// Closes the listeners that the settings no longer name, but not before all are had that they do, and not while
-    /// somebody else may come to have them.
+    /// Closes the listeners that the settings no longer name, but not before all are had that they
+    /// do, and not while somebody else may come to have them.
     pub(super) async fn let_go(&mut self, is_claimed: impl Fn(&ListenAddress) -> bool) {
         if self.is_failing() {
             return;
@@ -139,7 +141,8 @@ impl Serving {
         }
     }
 
-    /// Gives its listener at this address to another plugin, if it has it and may do without: in any case if `all` of it goes.
+    /// Gives its listener at this address to another plugin, if it has it and may do without: in
+    /// any case if `all` of it goes.
     pub(super) fn give(&mut self, address: &ListenAddress, all: bool) -> Option<Server> {
         let outgoing = self.outgoing();
         let place = self
@@ -150,7 +153,8 @@ impl Serving {
         Some(self.servers.swap_remove(place))
     }
 
-    /// Serves from now on where another plugin did. Whom the kernel holds there waits for this one now.
+    /// Serves from now on where another plugin did. Whom the kernel holds there waits for this one
+    /// now.
     pub(super) async fn take(&mut self, server: Server) {
         self.failing.retain(|failing| failing.address != *server.address());
         let server = server.pass_on(&self.service).await;
@@ -239,7 +243,8 @@ impl Serving {
             Ok(server) => return self.listening(server),
             Err(error) => error,
         };
-        // 127.0.0.1:80 has to go first for 0.0.0.0:80 to come, and comes back if that can't be had either.
+        // 127.0.0.1:80 has to go first for 0.0.0.0:80 to come, and comes back if that can't be had
+        // either.
         let outgoing = self.outgoing();
         let is_in_the_way = |server: &Server| {
             tries.is_multiple_of(TRIES)

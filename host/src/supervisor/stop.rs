@@ -15,7 +15,8 @@ use crate::config::ListenAddress;
 use crate::plugin::Loaded;
 use crate::report::Event;
 
-/// How long sessions may take to end once the last drain deadline has come, before the host goes without them.
+/// How long sessions may take to end once the last drain deadline has come, before the host goes
+/// without them.
 const LAST_SESSIONS: Duration = Duration::from_secs(5);
 /// How long the killed children of a host that exits at once may take to be gone.
 const AT_ONCE: Duration = Duration::from_millis(500);

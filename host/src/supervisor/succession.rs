@@ -1,4 +1,5 @@
-//! A new host process in the place of the running one: what the one does before it serves, and the other before it goes.
+//! A new host process in the place of the running one: what the one does before it serves, and the
+//! other before it goes.
 
 use std::io;
 
@@ -11,8 +12,8 @@ use crate::report::Event;
 use crate::upgrade::{Handover, Predecessor, SUCCESSOR_TIMEOUT, Upgrade};
 
 impl Supervisor {
-    /// Loads everything, and serves once the predecessor gives way: until then nobody was served here, so that nothing
-    /// is lost if this host may not.
+    /// Loads everything, and serves once the predecessor gives way: until then nobody was served
+    /// here, so that nothing is lost if this host may not.
     ///
     /// # Errors
     /// How this host ends instead.
@@ -53,7 +54,8 @@ impl Supervisor {
         }
         self.is_successor = false;
         predecessor.hears_that_serving(self.shared.inherited.taken()).await;
-        // A service manager knows that the service is ready, and would not believe this process before it is told of it.
+        // A service manager knows that the service is ready, and would not believe this process
+        // before it is told of it.
         self.awaited = None;
         self.settle_sockets();
         Ok(())
@@ -83,7 +85,8 @@ impl Supervisor {
         }
     }
 
-    /// Leaves what the successor took, closes the rest, and gives what runs its time. stdout is the successor's.
+    /// Leaves what the successor took, closes the rest, and gives what runs its time. stdout is the
+    /// successor's.
     pub(super) async fn hand_over(mut self, handover: Handover, mut stop: Stop) -> End {
         self.shared.stopping.cancel();
         self.loads.abort_all();
@@ -92,7 +95,8 @@ impl Supervisor {
         Event::Upgraded(handover.pid).emit();
         let sessions = [&self.shared.sessions, &self.shared.left_behind];
         tracing::info!(pid = handover.pid, sessions = sessions.map(TaskTracker::len).iter().sum::<usize>(), "upgraded");
-        // Nobody waits for this process to end, so those sessions have their time, too, that a stop leaves behind.
+        // Nobody waits for this process to end, so those sessions have their time, too, that a stop
+        // leaves behind.
         self.last_sessions(&mut stop, &sessions).await
     }
 }

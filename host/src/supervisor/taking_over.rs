@@ -35,7 +35,8 @@ impl Supervisor {
         };
         let defaults = self.revision;
         self.loads.spawn(async move {
-            // A task of its own, so that a panic in it, for want of a thread to read with, is the end of this load alone.
+            // A task of its own, so that a panic in it, for want of a thread to read with, is the
+            // end of this load alone.
             let loaded = AbortOnDropHandle::new(tokio::spawn(task.load())).await;
             let (tried, outcome) = loaded.unwrap_or_else(|error| {
                 (Tried::Nothing(found.fingerprint.clone()), Err(Refusal::Host(error.to_string())))
@@ -69,7 +70,8 @@ impl Supervisor {
         if std::mem::take(&mut entry.seen_while_loading) || !is_current || is_outdated {
             self.next_scan = Instant::now();
         }
-        // Where nobody would serve else, what was there a moment ago does it until what is there now is loaded.
+        // Where nobody would serve else, what was there a moment ago does it until what is there
+        // now is loaded.
         let is_needed = self.is_successor && entry.serving.is_none();
         // What is refused under other settings, or was gone before it could be read, is no answer.
         let is_no_answer = outcome.is_err() && (is_outdated || tried.fingerprint().is_absent());

@@ -1,5 +1,5 @@
-//! A new binary without a lost connection: the running host starts its successor, which loads its plugins, takes the
-//! listening sockets over, and only then serves.
+//! A new binary without a lost connection: the running host starts its successor, which loads its
+//! plugins, takes the listening sockets over, and only then serves.
 //!
 //! | the running host | its successor |
 //! | --- | --- |
@@ -24,10 +24,11 @@ pub(crate) use successor::{Handover, Upgrade};
 
 use std::time::Duration;
 
-/// Tells a process that it is started as a successor: the id of the one that starts it, so that nobody else who gets to
-/// see the variable takes it for his. Not for children.
+/// Tells a process that it is started as a successor: the id of the one that starts it, so that
+/// nobody else who gets to see the variable takes it for his. Not for children.
 pub(crate) const VARIABLE: &str = "WHARF_UPGRADE";
 
-/// How long a successor may be silent. It tells of every plugin that it has loaded; on a slow machine, compiling a large
-/// one may well take a minute, and the running host loses nothing by waiting.
+/// How long a successor may be silent. It tells of every plugin that it has loaded; on a slow
+/// machine, compiling a large one may well take a minute, and the running host loses nothing by
+/// waiting.
 pub(crate) const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(300);

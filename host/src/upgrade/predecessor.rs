@@ -19,7 +19,8 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    /// The host that started this process to take its place, and its sockets; none if it was started by anybody else.
+    /// The host that started this process to take its place, and its sockets; none if it was
+    /// started by anybody else.
     ///
     /// # Errors
     /// It is gone, or its sockets can't be had.

@@ -15,8 +15,9 @@ pub(crate) struct Executable {
 }
 
 impl Executable {
-    /// To be called before the current folder or `PATH` change. `/proc/self/exe` would be the old file, once another is
-    /// renamed to its place, and where a link leads now, once it leads elsewhere.
+    /// To be called before the current folder or `PATH` change. `/proc/self/exe` would be the old
+    /// file, once another is renamed to its place, and where a link leads now, once it leads
+    /// elsewhere.
     ///
     /// # Errors
     /// There is no path.

@@ -36,8 +36,8 @@ pub(crate) struct Handover {
 }
 
 impl Upgrade {
-    /// Starts `program`, which is to take these sockets and to serve all of these plugins at least, and may be silent
-    /// for no longer than `patience`.
+    /// Starts `program`, which is to take these sockets and to serve all of these plugins at least,
+    /// and may be silent for no longer than `patience`.
     ///
     /// # Panics
     /// Outside a tokio runtime.

@@ -1,5 +1,6 @@
-//! What two hosts tell each other, over a stream of Unix sockets. It is text, TOML with its length in front, because the
-//! two may be of different versions: a key that one does not know is passed over.
+//! What two hosts tell each other, over a stream of Unix sockets. It is text, TOML with its length
+//! in front, because the two may be of different versions: a key that one does not know is passed
+//! over.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};

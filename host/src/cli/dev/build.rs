@@ -22,8 +22,8 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// Starts the command in `folder`, in a process group of its own. What it prints goes to stderr, as stdout is for
-    /// events.
+    /// Starts the command in `folder`, in a process group of its own. What it prints goes to
+    /// stderr, as stdout is for events.
     ///
     /// # Errors
     /// The shell can't be started.

@@ -1,4 +1,5 @@
-//! `wharf dev`: serves a project while somebody writes it, and builds it again when a source changes.
+//! `wharf dev`: serves a project while somebody writes it, and builds it again when a source
+//! changes.
 
 mod build;
 mod project;
@@ -16,7 +17,8 @@ use crate::plugin::{Folder, PluginSource};
 use crate::report;
 use project::Project;
 
-/// Builds and serves until told to stop. A folder of plugins that has no `wharf-dev.toml` is served as it is.
+/// Builds and serves until told to stop. A folder of plugins that has no `wharf-dev.toml` is served
+/// as it is.
 ///
 /// # Errors
 /// There is no project, or something in it is wrong. The inner error is that of [`serve::serve`].

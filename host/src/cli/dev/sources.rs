@@ -1,4 +1,5 @@
-//! A project's sources: every file in it but those that its `.gitignore` names, and that a build makes.
+//! A project's sources: every file in it but those that its `.gitignore` names, and that a build
+//! makes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +13,8 @@ use crate::config::file;
 
 /// Folders that hold no sources, whether or not there is a `.gitignore`.
 const NOT_SOURCES: [&str; 7] = [".git", ".venv", "__pycache__", "node_modules", "target", "venv", SERVED];
-/// A larger file counts by its size and its time: it is data, and takes long to read after each change.
+/// A larger file counts by its size and its time: it is data, and takes long to read after each
+/// change.
 const MAX_READ: u64 = 1 << 20;
 
 /// The folders that sources are in: where changes are to be expected.
@@ -20,8 +22,8 @@ pub(super) fn folders(project: &Path) -> impl Iterator<Item = PathBuf> {
     walk(project).filter(is_folder).map(DirEntry::into_path)
 }
 
-/// A digest of the sources, of their names and their content, without the files `others`. Times would not do: many a
-/// build writes unchanged sources again, and would then cause the next one.
+/// A digest of the sources, of their names and their content, without the files `others`. Times
+/// would not do: many a build writes unchanged sources again, and would then cause the next one.
 pub(super) fn digest(project: &Path, others: &[PathBuf]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for entry in walk(project) {

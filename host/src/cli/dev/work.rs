@@ -1,4 +1,5 @@
-//! The work beside serving: build, copy the plugin into the folder that is served, wait for a change.
+//! The work beside serving: build, copy the plugin into the folder that is served, wait for a
+//! change.
 
 use std::future;
 use std::io::{self, ErrorKind};
@@ -17,8 +18,9 @@ use crate::plugin::Watch;
 /// How often the sources are looked at where no events come.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Builds the project now and after each change of its sources, one build at a time, until `stopping` is cancelled.
-/// The supervisor sees what comes into the folder that it serves, and needs no word of this.
+/// Builds the project now and after each change of its sources, one build at a time, until
+/// `stopping` is cancelled. The supervisor sees what comes into the folder that it serves, and
+/// needs no word of this.
 pub(super) async fn work(mut project: Project, stopping: CancellationToken) {
     let mut watch = Watch::start();
     let mut build = None;

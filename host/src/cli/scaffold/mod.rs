@@ -1,4 +1,5 @@
-//! `wharf new`: a project that builds and serves, from the very files of `examples/` that are built and served here.
+//! `wharf new`: a project that builds and serves, from the very files of `examples/` that are built
+//! and served here.
 
 mod listen;
 mod name;

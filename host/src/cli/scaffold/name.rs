@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::template::Language;
 
-/// A name that works wherever a project has it: as a folder, as a plugin, in a command of its README, and in Rust as a
-/// crate.
+/// A name that works wherever a project has it: as a folder, as a plugin, in a command of its
+/// README, and in Rust as a crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name(String);
 

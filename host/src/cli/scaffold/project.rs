@@ -24,10 +24,12 @@ pub struct Project {
 }
 
 impl Project {
-    /// The project that is called what `folder`'s last part is. It listens at `address`, or where no project beside it does.
+    /// The project that is called what `folder`'s last part is. It listens at `address`, or where
+    /// no project beside it does.
     ///
     /// # Errors
-    /// A name that can't be one, a folder with something in it, nowhere to make it, or an address for datagrams.
+    /// A name that can't be one, a folder with something in it, nowhere to make it, or an address
+    /// for datagrams.
     pub fn new(folder: PathBuf, language: Language, address: Option<ListenAddress>) -> Result<Self, ConfigError> {
         let wrong = |what: &str| Err(ConfigError::new(folder.display(), what));
         let Some(name) = folder.file_name() else {
@@ -76,7 +78,8 @@ impl Project {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Writes beside and renames, so that nobody sees half a project, and nothing that came there meanwhile is lost.
+    /// Writes beside and renames, so that nobody sees half a project, and nothing that came there
+    /// meanwhile is lost.
     fn write(&self, files: &[(String, Vec<u8>)]) -> io::Result<()> {
         let aside = self.parent.join(format!(".{}.new-{}", self.name, std::process::id()));
         fs::create_dir(&aside)?;

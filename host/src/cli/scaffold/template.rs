@@ -1,5 +1,5 @@
-//! What a project of each language is made of: the files of `examples/LANGUAGE`, with what they refer to in this repository
-//! brought along.
+//! What a project of each language is made of: the files of `examples/LANGUAGE`, with what they
+//! refer to in this repository brought along.
 
 use std::sync::LazyLock;
 
@@ -60,7 +60,8 @@ impl Language {
         }
     }
 
-    /// The example's folder, which is also the end of its plugin's name, and the port that it listens on.
+    /// The example's folder, which is also the end of its plugin's name, and the port that it
+    /// listens on.
     fn example(self) -> (&'static str, &'static str) {
         match self {
             Self::Rust => ("rust", "9018"),
@@ -140,8 +141,8 @@ impl Language {
     }
 }
 
-/// A crate's manifest with the values in it that it has from this workspace. What its tests here need, which comes last, is not
-/// in a project's lock file.
+/// A crate's manifest with the values in it that it has from this workspace. What its tests here
+/// need, which comes last, is not in a project's lock file.
 fn standing_alone(manifest: &str) -> String {
     static WORKSPACE: LazyLock<toml::Table> = LazyLock::new(|| {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))

@@ -1,5 +1,5 @@
-//! The clients of a program's sessions: what each sends, and when, and what was sent to it. No sockets: what they would do by chance,
-//! these do by choice.
+//! The clients of a program's sessions: what each sends, and when, and what was sent to it. No
+//! sockets: what they would do by chance, these do by choice.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};

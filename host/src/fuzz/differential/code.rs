@@ -1,7 +1,9 @@
-//! Random code, as text: what dirties whatever a module has, and what goes wrong in every way that there is.
+//! Random code, as text: what dirties whatever a module has, and what goes wrong in every way that
+//! there is.
 //!
-//! It is valid by construction, and ends: loops are counted, functions call those before them. Whatever depends on chance depends on
-//! what the client sent, so that two sessions of one program do different things.
+//! It is valid by construction, and ends: loops are counted, functions call those before them.
+//! Whatever depends on chance depends on what the client sent, so that two sessions of one program
+//! do different things.
 
 use super::choices::Choices;
 use super::shape::{Held, Shape, Waits};
@@ -350,7 +352,8 @@ impl<'c, 'b, 's> Code<'c, 'b, 's> {
             5 => format!("(call $server-address {slot})"),
             _ if self.shape.datagrams => self.store(),
             6 => {
-                // To shut down reading ends what a way's client still sends: that it never does is the kernel's own affair.
+                // To shut down reading ends what a way's client still sends: that it never does is
+                // the kernel's own affair.
                 let direction = if wrong { self.choices.pick(&[3, 255, 0xffff_ffff_u32]) } else { 1 };
                 format!("(call $shutdown (i32.const {direction}) {slot})")
             }

@@ -1,5 +1,5 @@
-//! A random module as a plugin's file: with its component type, as the component that wit-component makes of it, or as one that was made by hand
-//! and does what no toolchain would.
+//! A random module as a plugin's file: with its component type, as the component that wit-component
+//! makes of it, or as one that was made by hand and does what no toolchain would.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -135,7 +135,8 @@ fn by_hand(module: &Module, choices: &mut Choices<'_>) -> String {
     let interface = module.interface();
     let instances = 1 + usize::from(odd.from.contains(&1));
     let mut text = format!(";; {odd:?}\n(component\n{}\n(core module $Main\n{})\n", import(module), module.text());
-    // Each instance of the module has a shim of its own, as its functions are lowered with that instance's memory.
+    // Each instance of the module has a shim of its own, as its functions are lowered with that
+    // instance's memory.
     let _ = writeln!(text, "{}\n{}", shim(module, &odd), fixups(module, &odd));
     for (name, _) in &module.imports {
         let _ = writeln!(text, "(alias export $contract \"{name}\" (func $of_{name}))");

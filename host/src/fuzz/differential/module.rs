@@ -1,6 +1,6 @@
-//! A random handler as a core module in WAT. All have the same bones: each session digests all the state that it can see at its
-//! beginning, takes a secret and a command from its client, does what the command says, and tells the client the digest of
-//! what it has become.
+//! A random handler as a core module in WAT. All have the same bones: each session digests all the
+//! state that it can see at its beginning, takes a secret and a command from its client, does what
+//! the command says, and tells the client the digest of what it has become.
 
 use std::fmt::Write;
 
@@ -11,7 +11,8 @@ use super::shape::{Held, Realloc, Shape, Waits};
 /// The contract's version, in the names of imports and exports.
 pub(super) const VERSION: &str = "0.1.0";
 
-/// What stands before random bytes that a session drew, and before a clock's two times, in what it sends: no two ways have the same.
+/// What stands before random bytes that a session drew, and before a clock's two times, in what it
+/// sends: no two ways have the same.
 pub(super) const RANDOM: [u8; 16] = *b"16 random bytes:";
 pub(super) const CLOCK: [u8; 16] = *b"a clock's times:";
 
@@ -307,7 +308,8 @@ fn tools(shape: &Shape) -> String {
     text
 }
 
-/// A digest of all state that code can look at. No change of a single part leaves it the same: each step is a bijection.
+/// A digest of all state that code can look at. No change of a single part leaves it the same: each
+/// step is a bijection.
 fn digest(shape: &Shape) -> String {
     let mix = |value: &str| {
         format!(

@@ -1,4 +1,5 @@
-//! What can be seen of a session from outside: what its client was sent, what was counted, what was logged.
+//! What can be seen of a session from outside: what its client was sent, what was counted, what was
+//! logged.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -22,7 +23,8 @@ pub(super) struct Outcome {
     pub(super) said: Vec<String>,
 }
 
-/// Looks at random bytes and times that were sent, and puts zeros in their place: they are no two ways' the same.
+/// Looks at random bytes and times that were sent, and puts zeros in their place: they are no two
+/// ways' the same.
 pub(super) fn conceal(bytes: &mut [u8]) {
     static DRAWN: LazyLock<Mutex<HashSet<[u8; 16]>>> = LazyLock::new(Mutex::default);
     for at in 0..bytes.len().saturating_sub(31) {

@@ -2,8 +2,8 @@
 
 use super::choices::Choices;
 
-/// What a program's sessions may wait for. One program has one of these, because a wait that ends by a clock must not be able to end
-/// by another.
+/// What a program's sessions may wait for. One program has one of these, because a wait that ends
+/// by a clock must not be able to end by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
     /// For nothing that does not come at once.
@@ -55,13 +55,14 @@ pub(super) enum Realloc {
 
 pub(super) struct Shape {
     pub(super) datagrams: bool,
-    /// It imports WASI 0.1, whose adapter takes memory of its own where there is one. No code looks at the memory's size then, or changes it.
+    /// It imports WASI 0.1, whose adapter takes memory of its own where there is one. No code looks
+    /// at the memory's size then, or changes it.
     pub(super) wasi: bool,
     pub(super) waits: Waits,
     /// Its code can change nothing that can't be put back.
     pub(super) frozen: bool,
-    /// Memory may grow. If not, accesses just beyond its end are tried: one that was put back may have more memory than
-    /// it says.
+    /// Memory may grow. If not, accesses just beyond its end are tried: one that was put back may
+    /// have more memory than it says.
     pub(super) grows: bool,
     /// Whether anything may spin until its CPU time has run out, which takes that time.
     pub(super) spins: bool,

@@ -147,7 +147,8 @@ impl Host {
         anew
     }
 
-    /// Compares a way with the model. What differs has to do so again and again, while the model stays as it is.
+    /// Compares a way with the model. What differs has to do so again and again, while the model
+    /// stays as it is.
     fn check(
         &self,
         program: &Sample,

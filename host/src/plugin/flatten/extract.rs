@@ -1,8 +1,9 @@
 //! Finds the one core module that a handler's component is made of, and what its imports lead to.
 //!
-//! What wit-component and its like make of a module is that module, a shim of indirect calls before its imports, and a fixup that
-//! fills the shim's table. All of it is followed here, definition by definition, so that nothing is taken for granted of a component
-//! that somebody else made: whatever can't be followed stays a component.
+//! What wit-component and its like make of a module is that module, a shim of indirect calls before
+//! its imports, and a fixup that fills the shim's table. All of it is followed here, definition by
+//! definition, so that nothing is taken for granted of a component that somebody else made:
+//! whatever can't be followed stays a component.
 
 use std::ops::Range;
 
@@ -57,21 +58,24 @@ pub(super) enum Print {
     Drop,
 }
 
-/// Whether an adapter of WASI 0.1 has this function beside those of WASI 0.1, for guests that know that it is there.
+/// Whether an adapter of WASI 0.1 has this function beside those of WASI 0.1, for guests that know
+/// that it is there.
 fn is_adapters_own(name: &str) -> bool {
     name.starts_with("adapter_") || name == "reset_adapter_state"
 }
 
 /// The most imports that a module may have: all that there are for it are some sixty.
 const MOST_IMPORTS: usize = 128;
-/// The most core instances that are looked through for what they have to do with each other. Toolchains make some ten.
+/// The most core instances that are looked through for what they have to do with each other.
+/// Toolchains make some ten.
 const MOST_INSTANCES: usize = 64;
 
-/// Takes the module out of a component that exports `interface` of this version of the contract, and no other.
-/// None if there is more to it than one module with the contract, with WASI 0.1 or with something to print by.
+/// Takes the module out of a component that exports `interface` of this version of the contract,
+/// and no other. None if there is more to it than one module with the contract, with WASI 0.1 or
+/// with something to print by.
 ///
-/// WASI 0.1 is the host's own to answer where the component's adapter is the host's own too, as it is with `own_adapter`. Another
-/// adapter may do as it likes, and is to be asked itself.
+/// WASI 0.1 is the host's own to answer where the component's adapter is the host's own too, as it
+/// is with `own_adapter`. Another adapter may do as it likes, and is to be asked itself.
 pub(super) fn extract<'a>(
     component: &'a [u8],
     interface: Interface,
@@ -80,7 +84,8 @@ pub(super) fn extract<'a>(
 ) -> Option<Extracted<'a>> {
     let parts = Parts::of(component)?;
     let export = format!("{PACKAGE}/{}@{version}", interface.name());
-    // Hooks are called in instances of their own, and pass values that only the component model takes apart.
+    // Hooks are called in instances of their own, and pass values that only the component model
+    // takes apart.
     let [(exported, ComponentExternalKind::Instance, index)] = parts.exports[..] else { return None };
     if exported != export {
         return None;
@@ -203,8 +208,9 @@ struct Options {
 }
 
 impl Options {
-    /// Takes in what another function is lifted or lowered with. None where that is another memory, or another function to make
-    /// room by: one of each is all that a module without its component has.
+    /// Takes in what another function is lifted or lowered with. None where that is another memory,
+    /// or another function to make room by: one of each is all that a module without its component
+    /// has.
     fn agree(&mut self, other: Self) -> Option<()> {
         for (one, other) in [(&mut self.memory, other.memory), (&mut self.realloc, other.realloc)] {
             match (&one, other) {
@@ -308,7 +314,8 @@ impl<'a> Parts<'a> {
                         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Instance, .. } => {
                             self.component_instances.push(Composed::Other);
                         }
-                        // Modules and components by another name would shift those of this component. An outer one may be its own.
+                        // Modules and components by another name would shift those of this
+                        // component. An outer one may be its own.
                         ComponentAlias::InstanceExport {
                             kind: ComponentExternalKind::Module | ComponentExternalKind::Component,
                             ..
@@ -366,7 +373,8 @@ impl<'a> Parts<'a> {
         Some(())
     }
 
-    /// The core function that is lifted to be this export of an instance, and what it is lifted with.
+    /// The core function that is lifted to be this export of an instance, and what it is lifted
+    /// with.
     fn lifted(&self, instance: u32, name: &str, component: &[u8]) -> Option<(u32, &[CanonicalOption])> {
         let named = |functions: &[(&str, u32)], name: &str| {
             functions.iter().find(|(function, _)| *function == name).map(|(_, index)| *index)
@@ -407,7 +415,8 @@ impl<'a> Parts<'a> {
         Some(named)
     }
 
-    /// What a function of an imported instance is, if it is one of the contract's and of its type there, or what one prints by.
+    /// What a function of an imported instance is, if it is one of the contract's and of its type
+    /// there, or what one prints by.
     fn import(&self, instance: u32, name: &str) -> Option<Import> {
         let Composed::Imported(interface) = self.component_instances.get(instance as usize)? else { return None };
         let of = |prefix: &str| interface.strip_prefix(prefix).is_some_and(|version| version.starts_with("0.2."));
@@ -431,7 +440,8 @@ impl<'a> Parts<'a> {
         (belongs && typed).then(|| Import::Contract(name.to_owned()))
     }
 
-    /// The function that an instance given to the main module has under `name`, through the shim if there is one.
+    /// The function that an instance given to the main module has under `name`, through the shim if
+    /// there is one.
     fn follow(&self, instance: u32, name: &str, fixups: &[Fixup<'_>], component: &[u8]) -> Option<&CoreFunc<'a>> {
         let Defined::Exports(exports) = self.instances.get(instance as usize)? else { return None };
         let index = exports.iter().find(|(export, kind, _)| *export == name && *kind == ExternalKind::Func)?.2;
@@ -474,8 +484,8 @@ impl<'a> Parts<'a> {
         Some(Fixup { table, functions: functions? })
     }
 
-    /// Makes sure that no other module has a part in this but those that are there for its sake, and finds out what is called first
-    /// of all, if anything is.
+    /// Makes sure that no other module has a part in this but those that are there for its sake,
+    /// and finds out what is called first of all, if anything is.
     fn only_helpers_beside(&self, main: u32, component: &[u8], adapted: bool) -> Option<Option<String>> {
         let mut initialize = None;
         for (index, instance) in self.instances.iter().enumerate() {

@@ -34,7 +34,8 @@ pub(super) fn exports(module: &[u8], name: &str) -> bool {
     })
 }
 
-/// The largest shim, in bytes, as it is read once for each import: one has some fifty for each function.
+/// The largest shim, in bytes, as it is read once for each import: one has some fifty for each
+/// function.
 const LARGEST_SHIM: usize = 64 << 10;
 
 /// The place that a function of this type calls with all its parameters, and nothing less.
@@ -126,7 +127,8 @@ pub(super) fn is_shim(module: &[u8]) -> bool {
     Shim::of(module).is_some()
 }
 
-/// The import that a component exports as `name`, where all that it does is to pass on what it imports.
+/// The import that a component exports as `name`, where all that it does is to pass on what it
+/// imports.
 pub(super) fn passed_on<'a>(component: &'a [u8], name: &str) -> Option<&'a str> {
     let (mut functions, mut passed) = (Vec::new(), None);
     for payload in Parser::new(0).parse_all(component) {

@@ -1,5 +1,5 @@
-//! Makes a module of a component's module that the host can call without the component: with the same code, and a few functions more
-//! that pass values in and out as the component model would.
+//! Makes a module of a component's module that the host can call without the component: with the
+//! same code, and a few functions more that pass values in and out as the component model would.
 //!
 //! | the module made | |
 //! | --- | --- |
@@ -12,8 +12,8 @@
 //! | exports `initialize` | if there is anything to be called before all else |
 //! | exports `memory`, [`PAGES`], [`state`]`(0)` … | all that its code can change, if that is all that it can change |
 //!
-//! So that a sandbox can be put back into its first state, memory does not shrink, but has a size of its own: what grew is kept, and
-//! is grown into again. Beyond that size it is all zero.
+//! So that a sandbox can be put back into its first state, memory does not shrink, but has a size
+//! of its own: what grew is kept, and is grown into again. Beyond that size it is all zero.
 
 use std::convert::Infallible;
 
@@ -75,7 +75,8 @@ fn sends(import: &Import) -> Option<&str> {
     }
 }
 
-/// Whether a function of the contract may have bytes for the guest, and so is called by way of another that makes room for them.
+/// Whether a function of the contract may have bytes for the guest, and so is called by way of
+/// another that makes room for them.
 fn makes_room(function: &str) -> bool {
     function != "set-timeout"
 }
@@ -177,7 +178,8 @@ impl<'a> Rewriter<'a> {
         Some(module.finish())
     }
 
-    /// Keeps the names of functions, by which the cause of a trap tells where it was. What is damaged there is nobody's loss.
+    /// Keeps the names of functions, by which the cause of a trap tells where it was. What is
+    /// damaged there is nobody's loss.
     fn keep_names(&self, names: &mut NameMap, section: KnownCustom<'_>) {
         let KnownCustom::Name(section) = section else { return };
         for subsection in section.into_iter().map_while(Result::ok) {
@@ -235,7 +237,8 @@ impl<'a> Rewriter<'a> {
         self.imports + 2
     }
 
-    /// Makes room for so many bytes as the local has, has them put there, and leaves where that is on the stack.
+    /// Makes room for so many bytes as the local has, has them put there, and leaves where that is
+    /// on the stack.
     fn make_room(&self, survey: &StateSurvey, body: &mut Function, length: u32, at: u32) -> Option<()> {
         let realloc = self.index(survey.function(&self.extracted.realloc)?);
         body.instructions()
@@ -348,7 +351,8 @@ impl<'a> Rewriter<'a> {
         Some(exports)
     }
 
-    /// Calls the phases one after the other. Whoever fails in `setup` has no other; whoever fails in `handle` has `finish` all the same.
+    /// Calls the phases one after the other. Whoever fails in `setup` has no other; whoever fails
+    /// in `handle` has `finish` all the same.
     fn serve(&self, survey: &StateSurvey) -> Option<Function> {
         let (length, at, failed) = (0, 1, 2);
         let mut body = Function::new([(3, ValType::I32)]);
@@ -358,8 +362,8 @@ impl<'a> Rewriter<'a> {
                 self.make_room(survey, &mut body, length, at)?;
                 body.instructions().local_get(at).local_get(length);
             }
-            // From here on `at` is where the result is: a byte that says whether it is an error, and eleven more. One that can't be
-            // one is the host's to complain of.
+            // From here on `at` is where the result is: a byte that says whether it is an error,
+            // and eleven more. One that can't be one is the host's to complain of.
             body.instructions()
                 .call(self.index(survey.function(&phase.call)?))
                 .local_tee(at)

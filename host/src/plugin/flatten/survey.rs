@@ -6,8 +6,8 @@ use wasmparser::{Parser, Payload, TypeRef};
 
 use super::extract::Extracted;
 
-/// The most globals that code can change in a sandbox that is put back: each is written after each request, in one stretch, 30 ns
-/// each. Toolchains make a handful.
+/// The most globals that code can change in a sandbox that is put back: each is written after each
+/// request, in one stretch, 30 ns each. Toolchains make a handful.
 const MOST_GLOBALS: usize = 256;
 
 /// What has to be known before the first section is written.

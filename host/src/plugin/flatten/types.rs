@@ -1,7 +1,7 @@
 //! The types of a component's functions, compared with the contract's.
 //!
-//! They are compared part by part, along the contract's, which are small: a component's own may be nested so that they would take
-//! gigabytes to write out.
+//! They are compared part by part, along the contract's, which are small: a component's own may be
+//! nested so that they would take gigabytes to write out.
 
 use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{ComponentDefinedType, ComponentEntityType, ComponentItem, ComponentValType};

@@ -25,7 +25,8 @@ const FORMATS: [(&[u8], &str); 17] = [
     (b"\xfe\xff", "text in UTF-16, where .wat text is UTF-8"),
 ];
 
-/// The most .wat text that is assembled here, in bytes: to take it apart needs 40 times as much memory.
+/// The most .wat text that is assembled here, in bytes: to take it apart needs 40 times as much
+/// memory.
 const MOST_TEXT: usize = 8 << 20;
 
 /// What texts of other languages begin with, in whatever case.

@@ -37,8 +37,9 @@ pub(super) fn component_of(module: &[u8]) -> Result<Vec<u8>, String> {
 /// Packages by their names, and the names of those that each needs.
 type Needs = BTreeMap<String, BTreeSet<String>>;
 
-/// Whether the packages that a module's component types name can be put into an order, each after those that it needs. wit-component
-/// begins with that, and where there is none it goes in circles until its stack is full, which would end the host.
+/// Whether the packages that a module's component types name can be put into an order, each after
+/// those that it needs. wit-component begins with that, and where there is none it goes in circles
+/// until its stack is full, which would end the host.
 fn orderly(module: &[u8]) -> Result<(), String> {
     static ADAPTERS: LazyLock<Needs> = LazyLock::new(|| needs(ADAPTER).expect("the adapter is not damaged"));
     let mut left = needs(module)?;
@@ -91,7 +92,8 @@ fn needs(module: &[u8]) -> Result<Needs, String> {
 fn named(section: &[u8]) -> Result<Needs, String> {
     let old_world = || {
         let mut reader = BinaryReader::new(section, 0);
-        // The format before today's: its number, the encoding of strings, and the world's name in front.
+        // The format before today's: its number, the encoding of strings, and the world's name in
+        // front.
         let _ = (reader.read_u8()?, reader.read_u8()?, reader.read_string()?);
         Ok::<_, wasmparser::BinaryReaderError>(reader.original_position())
     };

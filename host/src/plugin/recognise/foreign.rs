@@ -94,7 +94,8 @@ const SIGNS: [Sign; 14] = [
     },
 ];
 
-/// What a core module is that is no plugin, and what to do: told by its sections and imports. None where nothing tells.
+/// What a core module is that is no plugin, and what to do: told by its sections and imports. None
+/// where nothing tells.
 pub(super) fn origin(survey: &Survey) -> Option<String> {
     let has = |section: &str| survey.sections.iter().any(|name| name == section);
     if has("linking") {
@@ -109,7 +110,8 @@ pub(super) fn origin(survey: &Survey) -> Option<String> {
     })
 }
 
-/// What a core module imports that nothing here gives, and no component type explains. None where there is nothing.
+/// What a core module imports that nothing here gives, and no component type explains. None where
+/// there is nothing.
 pub(super) fn strays(survey: &Survey, wasm: &[u8]) -> Option<String> {
     // A component's interfaces have a `:`, what its encoder makes up a `[` or a `$`.
     let explained = |module: &str| module == WASI_0_1 || module.contains([':', '[', '$']);
@@ -124,7 +126,8 @@ pub(super) fn strays(survey: &Survey, wasm: &[u8]) -> Option<String> {
     (!strays.is_empty()).then(stray)
 }
 
-/// Whose interfaces a component's imports are, where there is more to say of them than that they are not here: how they begin, and that.
+/// Whose interfaces a component's imports are, where there is more to say of them than that they
+/// are not here: how they begin, and that.
 const SYSTEMS: [(&str, &str); 6] = [
     ("fermyon:", "these are Spin's, whose components answer HTTP requests; build it without Spin's SDK"),
     ("spin:", "these are Spin's, whose components answer HTTP requests; build it without Spin's SDK"),
@@ -140,8 +143,8 @@ pub(super) fn system(imports: &[String]) -> Option<&'static str> {
     SYSTEMS.iter().find(known).map(|(_, words)| *words)
 }
 
-/// What a component imports that this host does not have, told by the names. None where it is not for the names that it
-/// can't be linked.
+/// What a component imports that this host does not have, told by the names. None where it is not
+/// for the names that it can't be linked.
 pub(in super::super) fn unmet(imports: &[String]) -> Option<String> {
     let minor = |version: &str| version.rsplit_once('.').map_or(version.to_owned(), |(minor, _)| format!("{minor}."));
     let here = |import: &String| {

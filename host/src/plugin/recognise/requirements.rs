@@ -1,4 +1,5 @@
-//! What an instance of a component takes, counted over all that is instantiated in it: a module that is instantiated twice, twice.
+//! What an instance of a component takes, counted over all that is instantiated in it: a module
+//! that is instantiated twice, twice.
 
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
@@ -21,8 +22,8 @@ struct Part {
     is_component: bool,
     /// What an instance of it takes.
     demand: Requirements,
-    /// What is known of the modules and components in it, by their indices. Those from elsewhere count for nothing: a plugin has
-    /// none that it could be given.
+    /// What is known of the modules and components in it, by their indices. Those from elsewhere
+    /// count for nothing: a plugin has none that it could be given.
     modules: Vec<Requirements>,
     components: Vec<Requirements>,
 }
@@ -136,7 +137,8 @@ impl Count {
         }
     }
 
-    /// What something takes that is defined in the part that is being read, or so many parts around it.
+    /// What something takes that is defined in the part that is being read, or so many parts around
+    /// it.
     fn of(&self, defined: impl Fn(&Part) -> &Vec<Requirements>, around: u32, index: u32) -> Requirements {
         let part = self.parts.iter().rev().nth(around as usize);
         part.and_then(|part| defined(part).get(index as usize)).copied().unwrap_or_default()

@@ -1,5 +1,6 @@
-//! What the host keeps for each sandbox beside its memory: a place for each function, global and import of each instance in it, and
-//! for each element that may be put into a table. It is counted here, as no limit of wasmtime's is about it.
+//! What the host keeps for each sandbox beside its memory: a place for each function, global and
+//! import of each instance in it, and for each element that may be put into a table. It is counted
+//! here, as no limit of wasmtime's is about it.
 
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,

@@ -161,8 +161,9 @@ where
         let function = instance.0.get_func(&mut *store, self.index);
         let function = function.ok_or_else(|| Fault::Host(wasmtime::format_err!("no export")))?;
         #[expect(unsafe_code, reason = "to check the types at each call would cost a session time each time")]
-        // SAFETY: `Exports::instance` alone makes a checked instance, after it has found each of its component's exports to be of the
-        // type that its `Export` has. In an instance of another component, an index of this one is none.
+        // SAFETY: `Exports::instance` alone makes a checked instance, after it has found each of
+        // its component's exports to be of the type that its `Export` has. In an instance of
+        // another component, an index of this one is none.
         let function = unsafe { TypedFunc::<P, R>::new_unchecked(function) };
         let returned = function.call_async(&mut *store, params).await;
         returned.map_err(|error| Fault::from_call(error).with(|| store.data().last_words()))

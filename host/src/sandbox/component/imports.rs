@@ -1,4 +1,5 @@
-//! What a component imports of the host: the contract's interfaces, one function each, in the contract's order.
+//! What a component imports of the host: the contract's interfaces, one function each, in the
+//! contract's order.
 
 use wasmtime::component::{Linker, WasmList};
 

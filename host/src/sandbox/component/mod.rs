@@ -1,5 +1,5 @@
-//! The kinds of guest that export `wharf:handler/stream-handler` or `…/datagram-handler`: one life, told of a connection
-//! or of a packet.
+//! The kinds of guest that export `wharf:handler/stream-handler` or `…/datagram-handler`: one life,
+//! told of a connection or of a packet.
 
 mod exports;
 mod imports;
@@ -48,7 +48,8 @@ impl Component {
     /// Finds the exports of a component whose interfaces are of `version`.
     ///
     /// # Errors
-    /// In words for whoever wrote the plugin: an import that nothing here provides, or an export that is missing.
+    /// In words for whoever wrote the plugin: an import that nothing here provides, or an export
+    /// that is missing.
     pub(crate) fn new(
         linker: &Linker<State>,
         component: &wasmtime::component::Component,
@@ -139,7 +140,8 @@ pub struct ComponentSession {
     packet: Option<Arc<[u8]>>,
     exports: Arc<Exports>,
     warm: Arc<InstancePool<Checked>>,
-    /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
+    /// A call was begun that has not ended, or ended fatally: the instance is not to be called
+    /// again.
     in_call: bool,
     progress: Arc<Progress>,
     complaints: Vec<(Phase, String)>,

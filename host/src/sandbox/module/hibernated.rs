@@ -1,5 +1,6 @@
-//! The memory of a guest whose client is quiet, kept as what of it is not as it was at first. An idle connection then holds a few
-//! hundred bytes of it rather than half a dozen of the kernel's pages, and the page tables that lead to them.
+//! The memory of a guest whose client is quiet, kept as what of it is not as it was at first. An
+//! idle connection then holds a few hundred bytes of it rather than half a dozen of the kernel's
+//! pages, and the page tables that lead to them.
 
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
@@ -17,7 +18,8 @@ pub(super) struct Hibernated {
 }
 
 impl Hibernated {
-    /// Packs `memory`, all of a guest's, and gives its pages back to the kernel. `first` is what it began with.
+    /// Packs `memory`, all of a guest's, and gives its pages back to the kernel. `first` is what it
+    /// began with.
     ///
     /// A private mapping of nothing, as the pool's are, reads as zeros from here on.
     pub(super) fn pack(memory: &mut [u8], first: &Snapshot) -> Self {
@@ -39,8 +41,9 @@ impl Hibernated {
         let whole = memory.len() - memory.len() % page_size();
         // Where the kernel keeps the pages, nothing is lost but memory: they are written over.
         #[expect(unsafe_code, reason = "no safe call gives pages back that stay mapped")]
-        // SAFETY: the range is within this slice, which nobody else can look at; the kernel refuses one that does not begin at a page,
-        // and it ends at one. What it reads as from here on, be it zeros or what a file has, is as if it had been written.
+        // SAFETY: the range is within this slice, which nobody else can look at; the kernel refuses
+        // one that does not begin at a page, and it ends at one. What it reads as from here on, be
+        // it zeros or what a file has, is as if it had been written.
         let _ = unsafe { madvise(memory.as_mut_ptr().cast(), whole, Advice::LinuxDontNeed) };
         Self { numbers: numbers.into(), lines: lines.into() }
     }

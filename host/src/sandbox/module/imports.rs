@@ -1,6 +1,8 @@
-//! What a module imports of the host: the contract's functions as the canonical ABI has them, their memory read and written here.
+//! What a module imports of the host: the contract's functions as the canonical ABI has them, their
+//! memory read and written here.
 //!
-//! Those that may have bytes for the guest return how many these are, or [`NOTHING`], and [`place`] is called next with where they are to be.
+//! Those that may have bytes for the guest return how many these are, or [`NOTHING`], and [`place`]
+//! is called next with where they are to be.
 
 use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
 
@@ -238,8 +240,8 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Goes on with a wait that has lasted long, with the guest's memory packed. Whoever ends the wait ends the guest, so that it
-/// never finds its memory in that state.
+/// Goes on with a wait that has lasted long, with the guest's memory packed. Whoever ends the wait
+/// ends the guest, so that it never finds its memory in that state.
 async fn at_rest(store: &mut StoreContextMut<'_, State>, max: u32, mut wait: Wait) -> wasmtime::Result<Done<Received>> {
     let first = store.data().exchange.first();
     let packed = match first.as_ref().and_then(|first| first.get()) {
@@ -256,7 +258,8 @@ async fn at_rest(store: &mut StoreContextMut<'_, State>, max: u32, mut wait: Wai
     received.ok_or_else(|| wasmtime::format_err!("a guest is laid to rest but once"))
 }
 
-/// The most that a guest prints at once, which is what WASI says of the function that it calls for that.
+/// The most that a guest prints at once, which is what WASI says of the function that it calls for
+/// that.
 const PRINTED: usize = 4096;
 
 /// Handles of the two streams, as guests hold them.
@@ -294,7 +297,8 @@ fn link_print(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Bytes of the guest's that are looked through and copied here, of which a component could not hand over more either.
+/// Bytes of the guest's that are looked through and copied here, of which a component could not
+/// hand over more either.
 fn copied(memory: &[u8], at: u32, length: u32) -> wasmtime::Result<&[u8]> {
     if length as usize > COPIED {
         return Err(wasmtime::format_err!("too much data is being copied between the host and the guest"));
@@ -302,7 +306,8 @@ fn copied(memory: &[u8], at: u32, length: u32) -> wasmtime::Result<&[u8]> {
     span(memory, at, length)
 }
 
-/// An address among a function's parameters: which kind, and what of it. What is no address is the guest's to hear of.
+/// An address among a function's parameters: which kind, and what of it. What is no address is the
+/// guest's to hear of.
 fn destination(memory: &[u8], kind: u32, [a, b, c]: [u32; 3]) -> wasmtime::Result<Result<SocketAddress, ErrorCode>> {
     let text = |at, length| -> wasmtime::Result<&str> { Ok(str::from_utf8(copied(memory, at, length)?)?) };
     Ok(match (kind, a) {

@@ -1,9 +1,11 @@
 //! A handler that runs without its component.
 //!
-//! A component made of one module is that module with others around it, which pass values in and out. Each sandbox would be four
-//! instances rather than one, and each message two calls through the component model. Where a component is no more than that,
-//! [`flatten`](crate::plugin::flatten) makes one module of it that needs none of it; what it may do, what it is told and what it costs its operator to
-//! write down stay the same. Whatever is more stays a component, and is `component`'s.
+//! A component made of one module is that module with others around it, which pass values in and
+//! out. Each sandbox would be four instances rather than one, and each message two calls through
+//! the component model. Where a component is no more than that, [`flatten`](crate::plugin::flatten)
+//! makes one module of it that needs none of it; what it may do, what it is told and what it costs
+//! its operator to write down stay the same. Whatever is more stays a component, and is
+//! `component`'s.
 
 pub(crate) mod abi;
 mod hibernated;
@@ -158,7 +160,8 @@ pub struct ModuleSession {
     packet: Option<Arc<[u8]>>,
     renewal: Option<Arc<Reset>>,
     warm: Arc<InstancePool<Instance>>,
-    /// A call was begun that has not ended, or ended fatally: the instance is not to be called again.
+    /// A call was begun that has not ended, or ended fatally: the instance is not to be called
+    /// again.
     in_call: bool,
 }
 

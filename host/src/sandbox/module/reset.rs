@@ -1,7 +1,9 @@
-//! Puts a sandbox back into its first state, byte by byte, so that the next request has a fresh one without one being made.
+//! Puts a sandbox back into its first state, byte by byte, so that the next request has a fresh one
+//! without one being made.
 //!
-//! All that a handler's code can change is its memory and its mutable globals: [`flatten`](crate::plugin::flatten) has looked, and names
-//! them. What its memory and its globals begin with is learnt from an instance in which nothing was called yet.
+//! All that a handler's code can change is its memory and its mutable globals:
+//! [`flatten`](crate::plugin::flatten) has looked, and names them. What its memory and its globals
+//! begin with is learnt from an instance in which nothing was called yet.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +13,8 @@ use super::super::snapshot::{First, Snapshot};
 use super::super::state::State;
 use super::abi::{PAGES, state};
 
-/// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to the kernel is dearer.
+/// The most memory that a sandbox may have that is put back, in bytes: there, giving pages back to
+/// the kernel is dearer.
 pub(super) const MAX_RESET_BYTES: usize = 512 << 10;
 
 /// How a sandbox of a module is put back.
@@ -46,7 +49,8 @@ impl Reset {
         &self.first
     }
 
-    /// Puts it back; false if it is to be dropped. The request before ended well, and nothing is being called.
+    /// Puts it back; false if it is to be dropped. The request before ended well, and nothing is
+    /// being called.
     pub(super) fn renew(&self, store: &mut Store<State>, instance: Instance, memory: Memory) -> bool {
         let Some(first) = self.first.get() else { return false };
         // What it had open there is not in its memory.
@@ -63,8 +67,8 @@ impl Reset {
         true
     }
 
-    /// Whether the stack that a compiler keeps in memory has run out: its pointer, which began high, is at the memory's beginning or
-    /// beyond. The size that it had, in bytes.
+    /// Whether the stack that a compiler keeps in memory has run out: its pointer, which began
+    /// high, is at the memory's beginning or beyond. The size that it had, in bytes.
     ///
     /// Linkers place the stack first, so that what is beyond it traps.
     pub(super) fn exhausted_stack(&self, store: &mut Store<State>, instance: Instance) -> Option<u64> {

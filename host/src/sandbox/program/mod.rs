@@ -1,5 +1,5 @@
-//! The kind of guest that is an ordinary program: a WASI command, served as inetd does, with the connection as its stdin
-//! and stdout.
+//! The kind of guest that is an ordinary program: a WASI command, served as inetd does, with the
+//! connection as its stdin and stdout.
 
 mod pipe;
 
@@ -47,7 +47,8 @@ impl Program {
     /// A component that exports `export`, a version of `wasi:cli/run`.
     ///
     /// # Errors
-    /// In words for whoever wrote it: an import that nothing here provides, or an export that is missing.
+    /// In words for whoever wrote it: an import that nothing here provides, or an export that is
+    /// missing.
     pub(crate) fn of_component(
         linker: &component::Linker<State>,
         component: &Component,
@@ -62,7 +63,8 @@ impl Program {
         Ok(Self { code: Code::Component(pre, run), blueprint })
     }
 
-    /// A core module that exports `_start`. It runs as it is: Go's programs fail behind the component adapter.
+    /// A core module that exports `_start`. It runs as it is: Go's programs fail behind the
+    /// component adapter.
     ///
     /// # Errors
     /// An import that WASI 0.1 does not have.

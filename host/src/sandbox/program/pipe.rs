@@ -96,7 +96,8 @@ impl Ends {
         match poll_received(&mut **connection, cx, PIPE_ROOM) {
             Poll::Ready(Ok(received)) if received.is_empty() => self.at_end = true,
             Poll::Ready(Ok(received)) => {
-                // A copy of what came: the buffer is wanted back long before the program is done with it.
+                // A copy of what came: the buffer is wanted back long before the program is done
+                // with it.
                 self.incoming = Bytes::copy_from_slice(&received);
                 self.dealt();
             }

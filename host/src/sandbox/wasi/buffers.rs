@@ -1,7 +1,9 @@
-//! What guests read and write by WASI 0.1 with large buffers. The library copies a whole buffer, of whatever size, while its worker
-//! waits. So it gets a large buffer in pieces: each is charged to the guest, and others have their turn in between.
+//! What guests read and write by WASI 0.1 with large buffers. The library copies a whole buffer, of
+//! whatever size, while its worker waits. So it gets a large buffer in pieces: each is charged to
+//! the guest, and others have their turn in between.
 //!
-//! A call still moves all that it would have moved at once: programs are written for files whose reads and writes are complete.
+//! A call still moves all that it would have moved at once: programs are written for files whose
+//! reads and writes are complete.
 
 use std::ops::Range;
 
@@ -16,8 +18,8 @@ use super::super::state::State;
 /// How much of a buffer the library has in one go, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// What is lent of the guest's memory for each piece, in bytes: a buffer's description, which is WASI 0.1's `iovec` of an address and a
-/// length, and how much of it was moved.
+/// What is lent of the guest's memory for each piece, in bytes: a buffer's description, which is
+/// WASI 0.1's `iovec` of an address and a length, and how much of it was moved.
 const LENT: usize = 12;
 
 const SUCCESS: i32 = 0;
@@ -31,7 +33,8 @@ enum Transfer {
     WriteAt(u64),
 }
 
-/// Links `fd_read`, `fd_write` and `fd_pwrite` over those of the library, which are linked already. Its `fd_pread` moves 64 KiB at most.
+/// Links `fd_read`, `fd_write` and `fd_pwrite` over those of the library, which are linked already.
+/// Its `fd_pread` moves 64 KiB at most.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     type Call = (i32, i32, i32, i32);
     linker.allow_shadowing(true);
@@ -69,8 +72,8 @@ impl Transfer {
         if number(memory.data(&caller), told_at).is_none() {
             return self.of_the_library(&mut caller, memory, file, buffers).await;
         }
-        // Only a file has as much as it is asked for: to ask anything else for another piece would be to wait for it. And what is
-        // written elsewhere is charged where it arrives.
+        // Only a file has as much as it is asked for: to ask anything else for another piece would
+        // be to wait for it. And what is written elsewhere is charged where it arrives.
         let is_file = is_file(&mut caller, memory, file).await;
         let mut work = ChargedWork::new(caller.data_mut().cpu.account());
         let mut total = 0_usize;
@@ -84,7 +87,8 @@ impl Transfer {
             let moved = if is_file { work.during(moving).await? } else { moving.await };
             let moved = match moved? {
                 Ok(moved) => moved,
-                // As read(2) and write(2), which tell of an error at the next call where something was moved before it.
+                // As read(2) and write(2), which tell of an error at the next call where something
+                // was moved before it.
                 Err(_) if total > 0 => break,
                 Err(error) => return Ok(error),
             };
@@ -106,7 +110,8 @@ impl Transfer {
         file: i32,
         buffer: &Range<usize>,
     ) -> wasmtime::Result<Result<usize, i32>> {
-        // Apart from the buffer. There is room behind it: the memory is of whole pages, and holds more than a piece.
+        // Apart from the buffer. There is room behind it: the memory is of whole pages, and holds
+        // more than a piece.
         let place = if buffer.start >= LENT { 0 } else { buffer.end.next_multiple_of(4) };
         let lent = place..place + LENT;
         let bytes = memory.data_mut(&mut *caller);
@@ -145,8 +150,8 @@ impl Transfer {
     }
 }
 
-/// Where the first buffer lies that is not empty, which is the one that the library takes; if it is larger than a piece, and what
-/// is wrong with it, if anything, not the library's to say.
+/// Where the first buffer lies that is not empty, which is the one that the library takes; if it is
+/// larger than a piece, and what is wrong with it, if anything, not the library's to say.
 fn large(memory: &[u8], buffers: i32, count: i32) -> Option<Range<usize>> {
     let (mut at, mut left) = (buffers.cast_unsigned() as usize, count.cast_unsigned());
     while left > 0 {
@@ -164,7 +169,8 @@ fn number(memory: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(*bytes) as usize)
 }
 
-/// Writes a number that is known to be one of 32 bits, as all are that say where something is in a memory of that size.
+/// Writes a number that is known to be one of 32 bits, as all are that say where something is in a
+/// memory of that size.
 fn put(memory: &mut [u8], at: usize, number: usize) {
     memory[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
 }

@@ -1,5 +1,6 @@
-//! What guests call of WASI, where the library's own functions would work for as long as a guest likes within one call: the same, in
-//! pieces that are charged to the guest and give way to others, or with a bound.
+//! What guests call of WASI, where the library's own functions would work for as long as a guest
+//! likes within one call: the same, in pieces that are charged to the guest and give way to others,
+//! or with a bound.
 
 use wasmtime::component::{self, Resource, WasmList};
 use wasmtime::{Caller, Extern, StoreContextMut};
@@ -75,7 +76,8 @@ pub(super) fn link_0_2(linker: &mut component::Linker<State>) -> wasmtime::Resul
         "poll",
         |mut store, (waits,): (WasmList<Resource<DynPollable>>,)| {
             Box::new(async move {
-                // No guest holds more than some, and a list of the same ones without end would be looked through.
+                // No guest holds more than some, and a list of the same ones without end would be
+                // looked through.
                 if waits.len() > WAITS {
                     return Err(ResourceTableError::Full.into());
                 }

@@ -1,8 +1,10 @@
-//! What guests may open in a granted folder: regular files and folders. To open a FIFO takes as long as nobody opens its other end, a
-//! device does what it likes, and what either is read for is not there to be read again.
+//! What guests may open in a granted folder: regular files and folders. To open a FIFO takes as
+//! long as nobody opens its other end, a device does what it likes, and what either is read for is
+//! not there to be read again.
 //!
-//! The library opens whatever is there. So its two functions that open are asked only once the kind of the file is known. What
-//! another session puts in its place in between costs a thread of the plugin's own ([`crate::sandbox::file_work`]).
+//! The library opens whatever is there. So its two functions that open are asked only once the kind
+//! of the file is known. What another session puts in its place in between costs a thread of the
+//! plugin's own ([`crate::sandbox::file_work`]).
 
 use wasmtime::component::{self, Resource};
 use wasmtime::{AsContextMut, Caller, Extern, Linker};

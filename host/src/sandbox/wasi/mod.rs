@@ -1,5 +1,5 @@
-//! WASI, as much of it as the library has, and what of it guests get otherwise: within the bounds of one call, and without opening
-//! what is no file.
+//! WASI, as much of it as the library has, and what of it guests get otherwise: within the bounds
+//! of one call, and without opening what is no file.
 
 mod buffers;
 mod calls;
