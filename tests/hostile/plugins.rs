@@ -33,7 +33,9 @@ fn counts(wharf: &Wharf, plugin: &str, parts: &[&str]) {
 fn ends_its_own_session(guest: &Guest, phase: &str, cause: &str, counted: &str) {
     let folder = Folder::new();
     let grant = "[[grants.dirs]]\nhost = '.'\nguest = '/'";
-    folder.plugin("hostile", guest).settings("hostile", &format!("{LIMITS}{grant}"));
+    // On a busy machine, a guest that ends in another way must not reach this limit first.
+    let limits = if cause.starts_with("cpu: ") { LIMITS.to_owned() } else { LIMITS.replace("'200ms'", "'10s'") };
+    folder.plugin("hostile", guest).settings("hostile", &format!("{limits}{grant}"));
     folder.plugin("answers", &answers("A"));
     let wharf = Wharf::serve(&folder);
     let (address, elsewhere) = (wharf.address("hostile"), wharf.address("answers"));
