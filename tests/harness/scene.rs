@@ -9,7 +9,8 @@ use super::{Client, DatagramClient, Family, Folder, Wharf, ask_url};
 /// A running host with one plugin that listens, and the folder that both came from.
 ///
 /// ```ignore
-/// let scene = Scene::of("answers", &answers("A")).over(Family::Unix).with("timeouts.idle = '1s'").serve();
+/// let scene = Scene::of("answers", &answers("A")).over(Family::Unix)
+///     .with("timeouts.idle = '1s'").serve();
 /// assert_eq!(scene.ask("x"), answer("A"));
 /// scene.logs(&["session failed"]);
 /// scene.stop();

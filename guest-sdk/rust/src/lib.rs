@@ -176,8 +176,8 @@
 //! wharf_guest::export!(Counting);
 //! ```
 //!
-//! Printed lines are in the host's log, with the names of the plugin and of the client. All have the
-//! level INFO, whether they were printed to standard output or to standard error.
+//! Printed lines are in the host's log, with the names of the plugin and of the client. All have
+//! the level INFO, whether they were printed to standard output or to standard error.
 //!
 //! # Errors
 //!
