@@ -19,11 +19,11 @@ mod differential;
 
 pub use differential::{Sample, TOTALS, Totals, concealed, differential};
 
-/// Where a fuzzer's operator would have his file.
+/// Where the operator's file of a fuzzer would be.
 const BESIDE: &str = "/nowhere/fuzz.toml";
 
-/// As `NAME.toml`, as the section inside a plugin, and as `[defaults]`: whoever wrote it gets no
-/// more than is his.
+/// As `NAME.toml`, as the section inside a plugin, and as `[defaults]`: no author gets more than is
+/// due.
 pub fn manifest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let nothing = ManifestFile::default;

@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit status for a wrong command line or configuration.
 const WRONG: u8 = 2;
-/// How long whoever reads our output gets for the last of it.
+/// How long the reader of our output gets for the last of it.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     log::flush(FLUSH_TIMEOUT);
     match outcome {
         Ok(Ok(status)) => status,
-        // Whoever read our output has had enough, as `head` does.
+        // The reader of our output has had enough, as `head` does.
         Ok(Err(error)) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
             ExitCode::FAILURE
         }

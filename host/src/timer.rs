@@ -24,8 +24,7 @@ pub(crate) struct DeadlineTimer {
 }
 
 impl DeadlineTimer {
-    /// Ready once `deadline` has passed, and whoever waits has had a chance to see what came before
-    /// it.
+    /// Ready once `deadline` has passed, and the waiter had a chance to see what came before it.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -54,9 +53,8 @@ impl DeadlineTimer {
     }
 }
 
-/// Who is to be woken, as far as a source of wake-ups knows already. To be asked once more by the
-/// same task changes nothing for it, and costs a session that is polled at every message a lock or
-/// two.
+/// The waker that is already registered. Registering the same one again would only take locks, at
+/// every message.
 #[derive(Default)]
 pub(crate) struct WakerCache(Option<Waker>);
 

@@ -1,4 +1,4 @@
-//! The command line, from flags to what is to be done: once, here.
+//! The command line: from flags to a command, once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Arguments {
             match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked(text),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Wrong(
-                    "what is to be done? `wharf serve DIR` serves a folder; `wharf --help` tells more".into(),
+                    "missing command; `wharf serve DIR` serves a folder, and `wharf --help` lists the others".into(),
                 ),
                 _ => Exit::Wrong(one_line(&text)),
             }

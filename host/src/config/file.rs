@@ -193,7 +193,7 @@ enum Lease {
     /// Nobody writes; and until the file is closed here, open(2) for writing waits.
     Granted,
     Refused,
-    /// Leases are for a file's owner, and for file systems that know of all who write.
+    /// Leases are for a file's owner, and for file systems that know of every writer.
     Unknown,
 }
 

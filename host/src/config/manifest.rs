@@ -214,7 +214,7 @@ impl<T: TryFrom<String, Error = String>> TryFrom<OneOrMoreText> for OneOrMore<T>
 /// The most addresses that the section inside a plugin may list.
 const OWN_ADDRESSES: usize = 16;
 
-/// Who wrote a layer, which decides what it may ask for.
+/// The author of a layer, which decides what it may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestOrigin<'a> {
     /// A file of the operator's: may ask for anything.
@@ -323,7 +323,7 @@ impl ManifestFile {
             return operators("listen", format!("{count} addresses, more than {OWN_ADDRESSES}"));
         }
         if self.allow_reuse_port.is_some() {
-            // Who shares a port gets some of the clients of the one who had it.
+            // A plugin that shares a port gets some of the other's clients.
             return operators("allow-reuse-port", "a port is shared with others".to_owned());
         }
         for (key, size) in [("receive-buffer", self.receive_buffer), ("send-buffer", self.send_buffer)] {

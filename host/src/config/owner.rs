@@ -1,4 +1,4 @@
-//! Who owns a Unix socket's file, and who may use it.
+//! The owner and the mode of a Unix socket's file.
 
 use std::fs;
 

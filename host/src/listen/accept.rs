@@ -12,7 +12,7 @@ use super::quota::RequestQuota;
 use super::sources::SourcePlace;
 
 /// How many sessions there may be at once: over the whole host, and on one server. At a cap nothing
-/// is accepted, and the kernel's backlog holds who comes: back-pressure, not errors.
+/// is accepted, and clients wait in the kernel's backlog: back-pressure, not errors.
 #[derive(Clone)]
 pub struct ConnectionLimits {
     pub host: Arc<Semaphore>,
@@ -65,9 +65,9 @@ impl Permit {
         self.place = place;
     }
 
-    /// Hands over a request that was taken with it. The budget hears of it afterwards: whoever
-    /// waits for its end is to find the session begun. It comes back if the session is over by
-    /// then, and there is no budget.
+    /// Hands over a request that was taken with it. The quota is charged last, so that its end
+    /// finds the session started. It comes back if the session is over by then, and there is no
+    /// budget.
     fn hand_over(mut self, arrival: Incoming, arrived: impl FnOnce(Incoming, Self) -> Option<Self>) -> Option<Self> {
         let budget = self.budget.take();
         let back = arrived(arrival, self);

@@ -13,8 +13,7 @@ use socket2::{Socket, Type};
 use super::socket_store::PassedSocket;
 use crate::config::{ConfigError, ListenAddress};
 
-/// What tells of the sockets. Not for children, whom it would tell of descriptors that they do not
-/// have.
+/// What tells of the sockets. Not for children: they do not have these descriptors.
 pub const VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 
 /// The first descriptor, `SD_LISTEN_FDS_START`.

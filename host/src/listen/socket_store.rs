@@ -67,8 +67,8 @@ impl SocketStore {
     }
 
     /// The socket for this address of this plugin, if there is one and nobody has it. A port that
-    /// the kernel chose is found again by who asked for it. What another plugin had in the host
-    /// before this is that one's to come for.
+    /// the kernel chose is found again by the address that asked for it. What another plugin had in
+    /// the host before this is that one's to come for.
     ///
     /// # Errors
     /// The machine has no descriptor left; `AddrInUse` for what another plugin may yet come for.

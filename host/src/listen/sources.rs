@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{PerSource, SocketAddress};
 
-/// Who is taken for one client: an IPv4 address, or an IPv6 network of 64 bits. A host has one of
+/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits. A host has one of
 /// these at least to itself (RFC 4291, 2.5.4; RFC 6177), and so as many addresses as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum ClientSource {
@@ -41,7 +41,7 @@ pub struct Sources {
 
 impl Sources {
     /// Counts a request in: the place that it takes for as long as that is kept, none where no
-    /// limit of sessions concerns it. Whoever is over the rate spends none of it.
+    /// limit of sessions concerns it. A source over the rate spends none of it.
     ///
     /// # Errors
     /// The key of the limit that the client's source is over.
@@ -101,11 +101,11 @@ const FILL: Duration = Duration::from_secs(1);
 /// A token bucket for each source, as the moment at which it will be full again (ITU-T I.371's
 /// virtual scheduling).
 ///
-/// Two generations, of which the older is forgotten each time the younger is a second old: whoever
-/// is in it has spent nothing for so long that his bucket is full, which is how everybody begins.
-/// No clock and no sweep: a request does it that comes later. The younger one is made the older
-/// before its time when it is at its most, so that of more sources in a second than both hold,
-/// those that were quiet for longest begin anew.
+/// Two maps, of which the older is forgotten each time the younger is a second old. A source in the
+/// older map was idle for a second, so its bucket is full and it can be forgotten. No timer: the
+/// next request rotates the maps. The younger one is made the older before its time when it is at
+/// its most, so that of more sources in a second than both hold, those that were quiet for longest
+/// begin anew.
 struct Rates {
     younger: HashMap<ClientSource, Instant>,
     older: HashMap<ClientSource, Instant>,

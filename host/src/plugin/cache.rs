@@ -67,7 +67,7 @@ impl Cache {
         match written {
             Ok(()) => self.failing.store(false, Ordering::Relaxed),
             Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
-                tracing::debug!(entry = %path.display(), %error, "neither can this");
+                tracing::debug!(entry = %path.display(), %error, "cache entry not written");
             }
             Err(error) => {
                 tracing::warn!(entry = %path.display(), %error, "compiled code can't be kept for the next run");

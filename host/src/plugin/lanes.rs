@@ -71,7 +71,7 @@ impl Lane {
 pub(super) struct Lanes {
     quick: Semaphore,
     long: Semaphore,
-    /// Whether there is somebody who serves meanwhile.
+    /// Whether anything serves meanwhile.
     behind: bool,
 }
 
@@ -82,8 +82,8 @@ impl Lanes {
         Self { quick: Semaphore::new(WIDTH), long: Semaphore::new(cores.min(WIDTH)), behind }
     }
 
-    /// Does `work` in its turn, and waits for it. Who stops waiting before the turn came has it not
-    /// done at all.
+    /// Does `work` in its turn, and waits for it. If the wait is dropped before the turn, nothing
+    /// is done.
     ///
     /// # Errors
     /// It panicked, or the machine gives no thread.

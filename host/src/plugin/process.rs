@@ -162,7 +162,7 @@ fn program(arguments: &[&str], time: Duration) -> Command {
         .arg(time.as_secs().to_string())
         // Memory is counted as it is taken, and not as the allocator lays it aside.
         .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
-        // Who is out of memory has none for a backtrace, and would wait for itself.
+        // A process that is out of memory has none for a backtrace, and would wait for itself.
         .env("RUST_BACKTRACE", "0");
     program
 }

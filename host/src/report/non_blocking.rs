@@ -1,5 +1,5 @@
-//! A way out for lines that waits for no reader: neither a log nor events that nobody reads may
-//! stop who writes them.
+//! A writer of lines that never waits for its reader: a log or events that nobody reads stop
+//! nothing.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use rustix::io::Errno;
 const BOUND: usize = 1 << 20;
 /// What is kept of that room once it was used.
 const KEPT: usize = 16 << 10;
-/// How soon a reader is tried again whose descriptor does not block, which is for whoever shares it
-/// to choose.
+/// How soon a reader is tried again whose descriptor does not block. Others share it, and choose
+/// that.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// A descriptor with a thread of its own that writes to it, begun with the first line: most

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Where to send it. Not for children, who are to say nothing.
+/// Where to send it. Not for children, which are silent.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// How long a manager that does not read may hold the host up.

@@ -113,8 +113,8 @@ impl Client {
         self.idle.ask(timeout.map(Duration::from_nanos));
     }
 
-    /// Receives `max` bytes at most. None where the guest may be laid to rest meanwhile; the same
-    /// wait goes on then.
+    /// Receives `max` bytes at most. None if the guest may be hibernated meanwhile; the same wait
+    /// goes on then.
     pub(super) async fn recv_or_rest(&mut self, max: u32, wait: &mut Wait) -> Option<Done<Received>> {
         let Self { connection, idle } = self;
         let connection = match (idle.left(), connection) {

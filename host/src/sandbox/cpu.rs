@@ -17,10 +17,9 @@ use super::limits::CpuLimitReached;
 
 /// How long an epoch lasts, which is how exactly the limit is kept.
 const EPOCH: Duration = Duration::from_millis(10);
-/// How long it lasts while somebody runs on and on: those who share his thread wait for as long
-/// each time. Whoever is caught but once was there by chance, as under load somebody always is, and
-/// the beat has a price: at 50 µs, an eighth of a core. Shorter ones only had the others
-/// interrupted more often.
+/// How long it lasts while a guest hogs its thread: its neighbours wait this long each turn. Being
+/// caught once is normal under load. The beat has a price: at 50 µs, an eighth of a core. Shorter
+/// ones only had the others interrupted more often.
 const SHORT_EPOCH: Duration = Duration::from_micros(50);
 /// For how long after that.
 const BUSY: Duration = Duration::from_millis(100);
@@ -51,8 +50,8 @@ pub(super) struct CpuMeter {
     account: Option<Arc<Account>>,
 }
 
-/// A guest's time as those have it who work for the guest out of the meter's reach: its streams,
-/// and functions that work for long.
+/// A guest's time, for code that works for the guest out of the meter's reach: its streams, and
+/// functions that take long.
 pub(super) struct Account {
     limit: AtomicU64,
     /// The guest has dealt with its client since the meter last looked.

@@ -125,7 +125,7 @@ pub enum Running {
 }
 
 impl Running {
-    /// Where [`run`](Self::run) is, for who can't ask it meanwhile.
+    /// Where [`run`](Self::run) is. It can be read meanwhile.
     pub fn progress(&self) -> Arc<Progress> {
         match self {
             Self::Component(session) => session.progress(),

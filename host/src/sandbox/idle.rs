@@ -28,14 +28,14 @@ pub(super) struct IdleTimeout {
 #[derive(Default)]
 pub(super) struct Wait {
     deadline: Option<Instant>,
-    /// When it has lasted for long enough that the guest is laid to rest, once, if it is at all.
+    /// When to hibernate the guest; none if never, or already done.
     rest: Option<Instant>,
     rests: bool,
     /// Whether the guest was ever suspended in it.
     pub(super) suspended: bool,
 }
 
-/// For how long a client is quiet before its guest is laid to rest. To wake it takes some
+/// For how long a client is quiet before its guest is hibernated. Waking it takes some
 /// microseconds.
 const REST: Duration = Duration::from_secs(1);
 
@@ -47,7 +47,7 @@ pub(super) enum Expired {
 }
 
 impl Wait {
-    /// One that says when the guest may be laid to rest.
+    /// One that says when the guest may be hibernated.
     pub(super) fn with_rest() -> Self {
         Self { rests: true, ..Self::default() }
     }
@@ -99,7 +99,7 @@ impl IdleTimeout {
         }
     }
 
-    /// Ready once this wait has lasted too long, or long enough that the guest is laid to rest.
+    /// Ready once this wait has lasted too long, or long enough that the guest is hibernated.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>, wait: &mut Wait) -> Poll<Expired> {
         let deadline = match wait.deadline {
             Some(deadline) => deadline,

@@ -32,7 +32,7 @@ impl<I> Pooled<I> {
         Box::new(Self { store, instance, since: Instant::now(), served: 0, room: None })
     }
 
-    /// Whether it may serve under these settings. One that may not never will again.
+    /// Whether it may serve under these settings. Once false, it stays false.
     fn may_serve(&self, now: Instant, settings: &Arc<Settings>) -> bool {
         let limits = settings.reuse.unwrap_or(FRESH_POOL);
         now.saturating_duration_since(self.since) < limits.max_age

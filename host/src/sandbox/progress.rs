@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::report::Phase;
 
-/// Which phase a request is in, as those may ask who can't look into its guest.
+/// Which phase a request is in. It can be read while the guest runs.
 pub struct Progress(AtomicU8);
 
 impl Progress {

@@ -8,7 +8,7 @@ use super::transport::{Connection, DatagramSocket};
 use crate::config::{Settings, SocketAddress};
 use crate::report::PluginStats;
 
-/// Who is to be named when something is said of a session, and where that is counted.
+/// The names that a log line of a session has, and where the session is counted.
 #[derive(Clone)]
 pub struct Origin {
     pub plugin: Arc<str>,

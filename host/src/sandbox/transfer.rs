@@ -24,7 +24,7 @@ pub(crate) struct Transfer {
     pub(super) sent: u32,
     /// What each phase is given, where it is not a connection.
     packet: Option<Arc<[u8]>>,
-    /// Which of them is under way, for who can't look in here meanwhile.
+    /// Which of them is under way. It can be read while the guest runs.
     progress: Arc<Progress>,
     /// The errors that they returned.
     complaints: Vec<(Phase, String)>,
@@ -56,7 +56,7 @@ pub(super) struct Pending {
 
 /// What is written of bytes that were placed.
 pub(super) enum ReturnArea {
-    /// Whoever they are for knows.
+    /// The function that they are for knows.
     Nothing,
     /// Their place and length, here.
     Span(u32),

@@ -1,5 +1,4 @@
-//! The first step of a session, before anything is made for it: the host's own rules of who is
-//! served.
+//! The first step of a session, before anything is made for it: the host's own rules.
 
 use std::net::Shutdown;
 
@@ -10,7 +9,7 @@ use crate::listen::{Incoming, SourcePlace, Sources};
 /// A request that is not served.
 pub(super) struct Refused;
 
-/// What one server knows of those who ask for it. Called by its accept loop, for each request.
+/// What one server knows of its clients. Called by its accept loop, for each request.
 #[derive(Default)]
 pub(super) struct Verifier {
     sources: Sources,

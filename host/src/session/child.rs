@@ -236,7 +236,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         // A terminal's interrupt goes to host and children alike; when they end is the host's to
         // say.
         let _interrupt = signal(SignalKind::interrupt())?;
-        // Who asks all that are called wharf how they are means the host.
+        // A signal to all processes called wharf is meant for the host.
         let _ask = signal(SignalKind::user_defined1())?;
         // As is a reload, and the end of a terminal.
         let _hangup = signal(SignalKind::hangup())?;

@@ -31,7 +31,7 @@ impl Supervisor {
             let Some(serving) = &mut entry.serving else { continue };
             serving.let_go(|address| is_claimed(&claims, name, address)).await;
         }
-        // Who is being loaded, or about to go, may yet change what can be had.
+        // A plugin that is being loaded, or about to go, may still change what is free.
         if claims.is_empty() && self.plugins.values().all(|entry| entry.gone_since.is_none()) {
             self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()).for_each(Serving::say_failures);
         } else if claims.iter().any(|(_, claims)| claims.get().is_none()) {

@@ -126,8 +126,8 @@ struct Entry {
     /// Whether a refusal that this load comes to is to be tried again.
     forget: bool,
     refused: bool,
-    /// The reason that was given for that, where it was the host's own. It is tried again, and said
-    /// once.
+    /// The host-side failure that was last reported. The load is tried again, and the failure is
+    /// not repeated.
     said: Option<String>,
     gone_since: Option<Instant>,
     serving: Option<Serving>,
@@ -378,7 +378,7 @@ impl Supervisor {
         }
         let claims = self.claims();
         for name in gone {
-            // Who is being loaded may be to serve where it does.
+            // A plugin that is being loaded may want its address.
             let serving = self.plugins.get(&name).and_then(|entry| entry.serving.as_ref());
             let mut servers = serving.into_iter().flat_map(Serving::servers);
             if servers.any(|server| is_claimed(&claims, &name, server.address())) {

@@ -153,7 +153,7 @@ impl Serving {
         Some(self.servers.swap_remove(place))
     }
 
-    /// Serves from now on where another plugin did. Whom the kernel holds there waits for this one
+    /// Serves from now on where another plugin did. Clients in the backlog there wait for this one
     /// now.
     pub(super) async fn take(&mut self, server: Server) {
         self.failing.retain(|failing| failing.address != *server.address());

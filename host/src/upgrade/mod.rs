@@ -24,8 +24,8 @@ pub(crate) use successor::{Handover, Upgrade};
 
 use std::time::Duration;
 
-/// Tells a process that it is started as a successor: the id of the one that starts it, so that
-/// nobody else who gets to see the variable takes it for his. Not for children.
+/// Tells a process that it is started as a successor: the id of the one that starts it, so that no
+/// other process that sees the variable takes it for its own. Not for children.
 pub(crate) const VARIABLE: &str = "WHARF_UPGRADE";
 
 /// How long a successor may be silent. It tells of every plugin that it has loaded; on a slow

@@ -351,8 +351,8 @@ impl<'a> Rewriter<'a> {
         Some(exports)
     }
 
-    /// Calls the phases one after the other. Whoever fails in `setup` has no other; whoever fails
-    /// in `handle` has `finish` all the same.
+    /// Calls the phases one after the other. After a failed `setup` there is no other; after a
+    /// failed `handle` there is `finish`.
     fn serve(&self, survey: &StateSurvey) -> Option<Function> {
         let (length, at, failed) = (0, 1, 2);
         let mut body = Function::new([(3, ValType::I32)]);

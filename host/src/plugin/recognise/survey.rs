@@ -75,7 +75,7 @@ impl Survey {
                     }
                 }
                 Payload::CustomSection(section) => {
-                    // The outermost counts: whoever packed a component last knows best.
+                    // The outermost counts: the last tool that packed a component knows best.
                     if section.name() == "wharf:manifest" && (depth == 0 || survey.manifest.is_none()) {
                         survey.manifest = Some(section.data().to_owned());
                     }

@@ -157,7 +157,7 @@ impl Upkeep {
                 }
             }
             ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func, .. } => {
-                // A function that is passed on has a place for whoever calls it.
+                // A function that is passed on has a place for its caller.
                 if let Some(frame) = self.frames.last_mut() {
                     frame.places(1);
                 }

@@ -64,7 +64,7 @@ impl Exports {
     /// Finds those of a component whose interfaces are of `version`.
     ///
     /// # Errors
-    /// In words for whoever wrote the plugin: an export is missing.
+    /// In words for the author of the plugin: an export is missing.
     pub(super) fn of(component: &Component, interface: Interface, version: &str) -> Result<Self, String> {
         let instance = |name: &str| component.get_export_index(None, &*format!("{PACKAGE}/{name}@{version}"));
         let name = interface.name();

@@ -48,7 +48,7 @@ impl Component {
     /// Finds the exports of a component whose interfaces are of `version`.
     ///
     /// # Errors
-    /// In words for whoever wrote the plugin: an import that nothing here provides, or an export
+    /// In words for the author of the plugin: an import that nothing here provides, or an export
     /// that is missing.
     pub(crate) fn new(
         linker: &Linker<State>,

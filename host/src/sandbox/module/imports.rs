@@ -240,8 +240,8 @@ fn link_connection(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Goes on with a wait that has lasted long, with the guest's memory packed. Whoever ends the wait
-/// ends the guest, so that it never finds its memory in that state.
+/// Goes on with a wait that has lasted long, with the guest's memory hibernated. Dropping the wait
+/// ends the guest, so it never finds its memory in that state.
 async fn at_rest(store: &mut StoreContextMut<'_, State>, max: u32, mut wait: Wait) -> wasmtime::Result<Done<Received>> {
     let first = store.data().exchange.first();
     let packed = match first.as_ref().and_then(|first| first.get()) {

@@ -57,7 +57,7 @@ impl CoreModule {
     }
 
     /// # Errors
-    /// In words for whoever wrote the plugin: an import that nothing here provides.
+    /// In words for the author of the plugin: an import that nothing here provides.
     pub(crate) fn new(
         linker: &Linker<State>,
         module: &Module,

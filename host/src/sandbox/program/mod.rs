@@ -47,7 +47,7 @@ impl Program {
     /// A component that exports `export`, a version of `wasi:cli/run`.
     ///
     /// # Errors
-    /// In words for whoever wrote it: an import that nothing here provides, or an export that is
+    /// In words for its author: an import that nothing here provides, or an export that is
     /// missing.
     pub(crate) fn of_component(
         linker: &component::Linker<State>,

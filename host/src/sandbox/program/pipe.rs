@@ -198,7 +198,7 @@ impl Ends {
     /// Why nothing can be written.
     fn checked(&self) -> io::Result<()> {
         match self.failed {
-            // A peer that is gone is a broken pipe to who writes, whatever it was to who read.
+            // Writing to a peer that is gone is a broken pipe, whatever reading from it was.
             Some(io::ErrorKind::ConnectionReset) => Err(io::ErrorKind::BrokenPipe.into()),
             Some(kind) => Err(kind.into()),
             None if self.connection.is_none() => Err(io::ErrorKind::BrokenPipe.into()),
