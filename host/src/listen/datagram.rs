@@ -74,7 +74,7 @@ impl Datagrams {
         address: &ListenAddress,
     ) -> io::Result<Packet> {
         let max = MAX_DATAGRAM.min(self.max_packet_size.load(Relaxed) as usize);
-        let is_told = self.any || self.received.fetch_add(1, Relaxed).is_multiple_of(ASKED);
+        let is_told = self.any || self.received.load(Relaxed).is_multiple_of(ASKED);
         let (bytes, client, told): (Arc<[u8]>, _, _) = self.socket.try_io(Interest::READABLE, |socket| {
             BUFFER.with_borrow_mut(|buffer| {
                 let buffer = &mut buffer[..max];
@@ -87,6 +87,8 @@ impl Datagrams {
                 Ok((buffer[..read].into(), endpoint(client), Ancillary::default()))
             })
         })?;
+        // Not before: an attempt that finds none would take the turn of one that is told.
+        self.received.fetch_add(1, Relaxed);
         let server = match (local, address, told.at) {
             (Some(local), ..) => local.clone(),
             (None, ListenAddress::Tcp(addr) | ListenAddress::Udp(addr), Some(at)) => {
