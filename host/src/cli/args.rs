@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use super::scaffold::{Language, Project};
+use super::scaffold::{Language, NewProject};
 use super::serve::ServeOptions;
 use crate::config::{self, ConfigError, HostConfig, ListenAddress, ManifestFile, ManifestOrigin, Span};
 use crate::plugin::{Folder, PluginSource, compiler, examine};
@@ -295,7 +295,7 @@ impl Run {
 impl New {
     /// # Errors
     /// No language, or a name or folder that can't be had.
-    pub fn resolve(self) -> Result<Project, ConfigError> {
+    pub fn resolve(self) -> Result<NewProject, ConfigError> {
         let names = || {
             let values = Language::value_variants().iter().filter_map(ValueEnum::to_possible_value);
             values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
@@ -304,7 +304,7 @@ impl New {
             .lang
             .ok_or_else(|| ConfigError::new("new", format!("in which language? `--lang` takes {}", names())))?;
         let listen = self.listen.map(|url| url.parse().map_err(|error| ConfigError::new("--listen", error)));
-        Project::new(self.folder, language, listen.transpose()?)
+        NewProject::new(self.folder, language, listen.transpose()?)
     }
 }
 

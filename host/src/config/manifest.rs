@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ListenAddress;
 use super::folders::GrantedFolder;
-use super::owner::{Group, Mode, User};
+use super::owner::{FileMode, Group, User};
 use super::text::{ConfigError, parse};
 use super::units::{ProbeCount, ProbeSpan, Size, Span};
 
@@ -106,7 +106,7 @@ pub(super) struct KeepaliveFile {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct UnixFile {
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<FileMode>,
     pub(super) user: Option<User>,
     pub(super) group: Option<Group>,
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 /// Permission bits, in octal as chmod(1) has them: `"0600"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Mode(pub(super) u32);
+pub(super) struct FileMode(pub(super) u32);
 
-impl TryFrom<String> for Mode {
+impl TryFrom<String> for FileMode {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -63,9 +63,9 @@ mod tests {
 
     #[test]
     fn modes_are_octal_and_owners_have_names_or_numbers() {
-        assert_eq!(Mode::try_from("0660".to_owned()), Ok(Mode(0o660)));
-        assert!(Mode::try_from("0999".to_owned()).is_err());
-        assert!(Mode::try_from("7777".to_owned()).is_err());
+        assert_eq!(FileMode::try_from("0660".to_owned()), Ok(FileMode(0o660)));
+        assert!(FileMode::try_from("0999".to_owned()).is_err());
+        assert!(FileMode::try_from("7777".to_owned()).is_err());
         assert_eq!(User::try_from("root".to_owned()), Ok(User(0)));
         assert_eq!(User::try_from("1000".to_owned()), Ok(User(1000)));
         assert_eq!(Group::try_from("root".to_owned()), Ok(Group(0)));

@@ -15,7 +15,7 @@ pub struct AddressBook(Arc<Mutex<Book>>);
 
 #[derive(Default)]
 struct Book {
-    entries: HashMap<ClaimPlace, Vec<Entry>>,
+    entries: HashMap<ClaimPlace, Vec<BookEntry>>,
     /// The number of the next claim.
     next: u64,
 }
@@ -29,7 +29,7 @@ enum ClaimPlace {
     Unix(ListenAddress),
 }
 
-struct Entry {
+struct BookEntry {
     claim: u64,
     address: ListenAddress,
     plugin: Arc<str>,
@@ -66,7 +66,7 @@ impl AddressBook {
         if error.kind() != io::ErrorKind::AddrInUse {
             return error;
         }
-        self.book().overlapping(asked).find(|entry| entry.claim != claim.number).map_or(error, Entry::in_use)
+        self.book().overlapping(asked).find(|entry| entry.claim != claim.number).map_or(error, BookEntry::in_use)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -76,11 +76,11 @@ impl AddressBook {
 
 impl Book {
     fn enter(&mut self, place: ClaimPlace, claim: u64, address: &ListenAddress, plugin: &Arc<str>) {
-        let entry = Entry { claim, address: address.clone(), plugin: plugin.clone() };
+        let entry = BookEntry { claim, address: address.clone(), plugin: plugin.clone() };
         self.entries.entry(place).or_default().push(entry);
     }
 
-    fn overlapping(&self, asked: &ListenAddress) -> impl Iterator<Item = &Entry> {
+    fn overlapping(&self, asked: &ListenAddress) -> impl Iterator<Item = &BookEntry> {
         let entries = place(asked).and_then(|place| self.entries.get(&place));
         entries.into_iter().flatten().filter(move |entry| overlap(&entry.address, asked))
     }
@@ -95,7 +95,7 @@ impl Book {
     }
 }
 
-impl Entry {
+impl BookEntry {
     fn in_use(&self) -> io::Error {
         io::Error::new(io::ErrorKind::AddrInUse, format!("plugin {} has {}", self.plugin, self.address))
     }

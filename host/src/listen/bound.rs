@@ -14,16 +14,16 @@ pub(super) struct Bound {
     pub(super) address: ListenAddress,
     pub(super) file: Option<SocketFile>,
     /// Where it was not bound here.
-    pub(super) loan: Option<Lease>,
+    pub(super) loan: Option<SocketLease>,
 }
 
 /// For as long as it lives, nobody else gets the same socket.
-pub(super) struct Lease {
+pub(super) struct SocketLease {
     pub(super) _alive: Arc<()>,
     pub(super) activated: bool,
 }
 
-impl Lease {
+impl SocketLease {
     /// Whether it is systemd's socket.
     pub(super) fn is_activated(&self) -> bool {
         self.activated

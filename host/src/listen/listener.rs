@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::bind::bind;
-use super::bound::{Bound, Lease};
+use super::bound::{Bound, SocketLease};
 use super::datagram::{Datagrams, Packet, unix_endpoint};
 use super::options;
 use super::readiness::watched;
@@ -77,7 +77,7 @@ pub struct Listener {
     local: Option<SocketAddress>,
     file: Option<SocketFile>,
     /// Where it was not bound here.
-    loan: Option<Lease>,
+    loan: Option<SocketLease>,
 }
 
 enum Kind {
@@ -149,7 +149,7 @@ impl Listener {
             socket: socket.try_clone_to_owned()?.into(),
             address: self.address.clone(),
             user: Some((plugin, asked)),
-            activated: self.loan.as_ref().is_some_and(Lease::is_activated),
+            activated: self.loan.as_ref().is_some_and(SocketLease::is_activated),
             file: self.file.as_ref().map(SocketFile::identity),
         })
     }

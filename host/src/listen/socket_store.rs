@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::Socket;
 
-use super::bound::{Bound, Lease};
+use super::bound::{Bound, SocketLease};
 use super::socket_file::SocketFile;
 use crate::capacity::{ListenerPlace, ListenerRoom};
 use crate::config::ListenAddress;
@@ -27,16 +27,16 @@ pub struct PassedSocket {
 
 /// The sockets that this process was handed.
 #[derive(Clone, Default)]
-pub struct SocketStore(Arc<Mutex<Vec<Entry>>>);
+pub struct SocketStore(Arc<Mutex<Vec<StoredSocket>>>);
 
-struct Entry {
+struct StoredSocket {
     handed: PassedSocket,
     loan: Weak<()>,
     /// What is kept for the listener that it becomes.
     room: Option<ListenerPlace>,
 }
 
-impl Entry {
+impl StoredSocket {
     fn is_free(&self) -> bool {
         self.loan.strong_count() == 0
     }
@@ -54,7 +54,8 @@ impl Entry {
 impl SocketStore {
     /// Room is kept for all of them before any other listener comes.
     pub fn new(handed: Vec<PassedSocket>, room: &ListenerRoom) -> Self {
-        let entry = |handed: PassedSocket| Entry { room: room.take(&handed.address).ok(), handed, loan: Weak::new() };
+        let entry =
+            |handed: PassedSocket| StoredSocket { room: room.take(&handed.address).ok(), handed, loan: Weak::new() };
         Self(Arc::new(Mutex::new(handed.into_iter().map(entry).collect())))
     }
 
@@ -95,7 +96,7 @@ impl SocketStore {
             socket,
             address,
             file,
-            loan: Some(Lease { _alive: alive, activated: entry.handed.activated }),
+            loan: Some(SocketLease { _alive: alive, activated: entry.handed.activated }),
         }))
     }
 
@@ -121,7 +122,7 @@ impl SocketStore {
     pub fn idle(&self) -> io::Result<Vec<PassedSocket>> {
         let entries = self.entries();
         let idle = entries.iter().filter(|entry| entry.loan.strong_count() == 0);
-        idle.map(|Entry { handed, .. }| {
+        idle.map(|StoredSocket { handed, .. }| {
             let PassedSocket { address, activated, file, .. } = handed;
             let socket = handed.socket.try_clone()?;
             Ok(PassedSocket { socket, address: address.clone(), user: None, activated: *activated, file: *file })
@@ -129,7 +130,7 @@ impl SocketStore {
         .collect()
     }
 
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Vec<StoredSocket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

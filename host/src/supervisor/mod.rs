@@ -84,7 +84,7 @@ pub(crate) struct Supervisor {
     config_error: Option<String>,
     config_early: Option<Instant>,
     watch: Watch,
-    plugins: BTreeMap<String, Entry>,
+    plugins: BTreeMap<String, PluginEntry>,
     loads: JoinSet<Load>,
     /// When to look at the folder though no event came.
     next_scan: Instant,
@@ -114,7 +114,7 @@ enum Awaited {
 
 /// One name in the folder.
 #[derive(Default)]
-struct Entry {
+struct PluginEntry {
     /// What was loaded or refused last; none if that is to be done again.
     tried: Option<Fingerprint>,
     /// What serves, and the revision of the host-wide settings that it serves under.
@@ -303,7 +303,7 @@ impl Supervisor {
     /// Lets what was refused be tried again though its files are the same: what they need may be
     /// there now. So is what serves, where a folder that it was granted is another by now.
     fn forget_refusals(&mut self) {
-        let has_moved = |entry: &Entry| {
+        let has_moved = |entry: &PluginEntry| {
             let settings = entry.serving.as_ref().map(|serving| &serving.loaded().settings);
             let folders = settings.into_iter().flat_map(|settings| &settings.grants.dirs);
             folders.filter_map(|grant| grant.folder.as_ref()).any(|folder| folder.has_moved())
@@ -385,7 +385,7 @@ impl Supervisor {
                 self.next_scan = self.next_scan.min(Instant::now() + LOOK);
                 continue;
             }
-            if let Some(Entry { serving: Some(mut serving), .. }) = self.plugins.remove(&name) {
+            if let Some(PluginEntry { serving: Some(mut serving), .. }) = self.plugins.remove(&name) {
                 for other in self.plugins.values_mut().filter_map(|entry| entry.serving.as_mut()) {
                     for address in other.missing().cloned().collect::<Vec<_>>() {
                         if let Some(server) = serving.give(&address, true) {

@@ -7,5 +7,5 @@ mod project;
 mod template;
 
 pub(crate) use name::Name;
-pub(crate) use project::Project;
+pub(crate) use project::NewProject;
 pub(crate) use template::Language;

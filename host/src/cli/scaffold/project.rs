@@ -14,7 +14,7 @@ use crate::config::{ConfigError, ListenAddress};
 
 /// A project that is to be made in a folder that is not there, or has nothing in it.
 #[derive(Debug)]
-pub struct Project {
+pub struct NewProject {
     folder: PathBuf,
     /// What the folder is to lie in, which is there.
     parent: PathBuf,
@@ -23,7 +23,7 @@ pub struct Project {
     address: ListenAddress,
 }
 
-impl Project {
+impl NewProject {
     /// The project that is called what `folder`'s last part is. It listens at `address`, or where
     /// no project beside it does.
     ///

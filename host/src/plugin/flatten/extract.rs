@@ -157,7 +157,7 @@ enum Composed<'a> {
     /// Of a component, with the functions that it is given by name.
     Component(u32, Vec<(&'a str, u32)>),
     /// Of functions.
-    Exports(Vec<(&'a str, u32)>),
+    ExportedTypes(Vec<(&'a str, u32)>),
     Other,
 }
 
@@ -181,7 +181,7 @@ enum Defined<'a> {
     /// Of a module, with what it is given by name.
     Module(u32, Vec<(&'a str, u32)>),
     /// Of definitions.
-    Exports(Vec<(&'a str, ExternalKind, u32)>),
+    ExportedTypes(Vec<(&'a str, ExternalKind, u32)>),
 }
 
 /// A core function.
@@ -276,7 +276,7 @@ impl<'a> Parts<'a> {
                             Defined::Module(module_index, args.iter().map(|arg| (arg.name, arg.index)).collect())
                         }
                         Instance::FromExports(exports) => {
-                            Defined::Exports(exports.iter().map(|e| (e.name, e.kind, e.index)).collect())
+                            Defined::ExportedTypes(exports.iter().map(|e| (e.name, e.kind, e.index)).collect())
                         }
                     });
                 }
@@ -351,7 +351,7 @@ impl<'a> Parts<'a> {
                         }
                         ComponentInstance::FromExports(exports) => {
                             let functions = exports.iter().filter(|export| export.kind == ComponentExternalKind::Func);
-                            Composed::Exports(functions.map(|export| (export.name.name, export.index)).collect())
+                            Composed::ExportedTypes(functions.map(|export| (export.name.name, export.index)).collect())
                         }
                     });
                 }
@@ -380,7 +380,7 @@ impl<'a> Parts<'a> {
             functions.iter().find(|(function, _)| *function == name).map(|(_, index)| *index)
         };
         let index = match self.component_instances.get(instance as usize)? {
-            Composed::Exports(functions) => named(functions, name)?,
+            Composed::ExportedTypes(functions) => named(functions, name)?,
             // One that is there for the sake of types, and passes on what it is given.
             Composed::Component(index, functions) => {
                 let nested = &component[self.components.get(*index as usize)?.clone()];
@@ -443,7 +443,7 @@ impl<'a> Parts<'a> {
     /// The function that an instance given to the main module has under `name`, through the shim if
     /// there is one.
     fn follow(&self, instance: u32, name: &str, fixups: &[Fixup<'_>], component: &[u8]) -> Option<&CoreFunc<'a>> {
-        let Defined::Exports(exports) = self.instances.get(instance as usize)? else { return None };
+        let Defined::ExportedTypes(exports) = self.instances.get(instance as usize)? else { return None };
         let index = exports.iter().find(|(export, kind, _)| *export == name && *kind == ExternalKind::Func)?.2;
         let function = self.core_funcs.get(index as usize)?;
         let CoreFunc::Alias(shim, export) = function else { return Some(function) };
@@ -474,7 +474,7 @@ impl<'a> Parts<'a> {
         (filled.functions.len() <= MOST_IMPORTS).then_some(())?;
         let given = |module: &str, name: &str, wanted: ExternalKind| {
             let arguments = arguments.iter().find(|(argument, _)| *argument == module)?.1;
-            let Defined::Exports(exports) = self.instances.get(arguments as usize)? else { return None };
+            let Defined::ExportedTypes(exports) = self.instances.get(arguments as usize)? else { return None };
             exports.iter().find(|(export, kind, _)| *export == name && *kind == wanted).map(|(_, _, index)| *index)
         };
         let (table_module, table_name) = filled.table;
@@ -496,7 +496,7 @@ impl<'a> Parts<'a> {
             let module = self.module_of(index as u32, component)?;
             if let Some((from, name)) = started(module)? {
                 let arguments = arguments.iter().find(|(argument, _)| *argument == from)?.1;
-                let Defined::Exports(exports) = self.instances.get(arguments as usize)? else { return None };
+                let Defined::ExportedTypes(exports) = self.instances.get(arguments as usize)? else { return None };
                 let function = exports.iter().find(|(export, ..)| *export == name)?.2;
                 let CoreFunc::Alias(instance, export) = self.core_funcs.get(function as usize)? else { return None };
                 (*instance == main && initialize.is_none()).then_some(())?;

@@ -70,9 +70,9 @@ pub(super) fn type_of(function: &str) -> Option<&'static Signature> {
 }
 
 /// An instance's exports by name.
-type Exports<'t> = &'t wasmparser::collections::IndexMap<String, ComponentItem>;
+type ExportedTypes<'t> = &'t wasmparser::collections::IndexMap<String, ComponentItem>;
 
-pub(super) fn instance(types: &Types, ty: ComponentEntityType) -> Option<Exports<'_>> {
+pub(super) fn instance(types: &Types, ty: ComponentEntityType) -> Option<ExportedTypes<'_>> {
     let ComponentEntityType::Instance(id) = ty else { return None };
     Some(&types[id].exports)
 }

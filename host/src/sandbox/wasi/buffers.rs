@@ -26,7 +26,7 @@ const SUCCESS: i32 = 0;
 
 /// What such a call does.
 #[derive(Clone, Copy)]
-enum Transfer {
+enum BufferCall {
     Read,
     Write,
     /// From this place in the file on.
@@ -38,7 +38,7 @@ enum Transfer {
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     type Call = (i32, i32, i32, i32);
     linker.allow_shadowing(true);
-    for (name, transfer) in [("fd_read", Transfer::Read), ("fd_write", Transfer::Write)] {
+    for (name, transfer) in [("fd_read", BufferCall::Read), ("fd_write", BufferCall::Write)] {
         linker.func_wrap_async(
             "wasi_snapshot_preview1",
             name,
@@ -52,14 +52,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "wasi_snapshot_preview1",
         "fd_pwrite",
         |caller: Caller<'_, State>, (file, buffers, count, at, moved): CallAt| {
-            Box::new(Transfer::WriteAt(at.cast_unsigned()).call(caller, file, [buffers, count, moved]))
+            Box::new(BufferCall::WriteAt(at.cast_unsigned()).call(caller, file, [buffers, count, moved]))
         },
     )?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-impl Transfer {
+impl BufferCall {
     /// The whole call, whose outcome is an error code of WASI 0.1.
     async fn call(self, mut caller: Caller<'_, State>, file: i32, buffers: [i32; 3]) -> wasmtime::Result<i32> {
         let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
