@@ -37,7 +37,8 @@ impl LastWords {
         let is_hint = |line: &str| line.starts_with("note: run with `RUST_BACKTRACE");
         let lines: Vec<&str> =
             text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !is_hint(line)).collect();
-        let panic = lines.iter().rposition(|line| line.starts_with("thread ") && line.contains(" panicked at "));
+        // With std's "thread … " before it, or without, where the SDK prints it.
+        let panic = lines.iter().rposition(|line| line.contains("panicked at "));
         // A traceback of Python ends with the exception. One of JavaScript begins with it, and its
         // frames are indented.
         let last = || lines.iter().rposition(|line| !line.starts_with([' ', '\t']) && *line != "Stack:");
@@ -106,6 +107,8 @@ mod tests {
         let rust = "listening\n\nthread '<unnamed>' (1) panicked at src/lib.rs:7:9:\nindex out of bounds: 3\nnote: run with \
                     `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
         assert_eq!(said(rust).unwrap(), "panicked at src/lib.rs:7:9: index out of bounds: 3");
+        let without_std = "panicked at src/lib.rs:7:9:\nindex out of bounds: 3\n";
+        assert_eq!(said(without_std).unwrap(), "panicked at src/lib.rs:7:9: index out of bounds: 3");
         let python = "Traceback (most recent call last):\n  File \"upper.py\", line 7, in handle\n    raise ValueError('no')\n\
                       ValueError: no\n";
         assert_eq!(said(python).unwrap(), "ValueError: no");
