@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn garbage_collected_types_are_off() {
         // Once they are on, a sandbox can keep objects behind immutable globals, tables and
-        // elements, where nothing that puts it back looks for them: `bare::survey` has to refuse
+        // elements, where nothing that puts it back looks for them: `flatten::survey` has to refuse
         // them first.
         let engines = Engines::new(1).unwrap();
         for profile in [Profile::Small, Profile::Large] {
